@@ -1,0 +1,3 @@
+module github.com/opkit/opkit
+
+go 1.26.0

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// The security modes of third-party clients.
+const (
+	ModeStrict     = "strict"
+	ModePermissive = "permissive"
+)
+
+// Client is an application. Registered metadata that most applications leave out
+// lives in Metadata, so that a stored registration stays small.
+type Client struct {
+	TenantID string `json:"tenant_id"`
+	ID       string `json:"client_id"`
+	Name     string `json:"client_name,omitempty"`
+
+	// FirstParty says that the tenant vouches for the client. The zero value is a
+	// third-party client: domain connections only, always consent.
+	FirstParty bool `json:"first_party,omitempty"`
+	// Dynamic says that the client registered itself.
+	Dynamic bool `json:"dynamic,omitempty"`
+	// SecurityMode of a third-party client: [ModeStrict] (also if empty) or
+	// [ModePermissive]. Fixed when the client is created: UpdateClient keeps the
+	// stored value, and those of Dynamic and CreatedAt.
+	SecurityMode string `json:"third_party_security_mode,omitempty"`
+
+	// TokenEndpointAuthMethod is an RFC 7591 §2 value: "none",
+	// "client_secret_post", "client_secret_basic", ...
+	TokenEndpointAuthMethod string `json:"token_endpoint_auth_method,omitempty"`
+	// SecretDigest is zero for a client without a secret.
+	SecretDigest Digest `json:"secret_digest,omitzero"`
+	// SealedSecret is kept only if the client registered an algorithm that keys
+	// on the secret itself (HS256, client_secret_jwt).
+	SealedSecret Sealed `json:"sealed_secret,omitempty"`
+
+	RedirectURIs []string `json:"redirect_uris,omitempty"`
+	// GrantTypes and ResponseTypes are what the client registered. Empty means
+	// the default of its security mode.
+	GrantTypes    []string `json:"grant_types,omitempty"`
+	ResponseTypes []string `json:"response_types,omitempty"`
+	// ApplicationType is "native" or "web".
+	ApplicationType string `json:"application_type,omitempty"`
+	// Scope is a space-separated list that the client may ask for. Empty: the
+	// tenant's default.
+	Scope string `json:"scope,omitempty"`
+
+	Metadata *ClientMetadata `json:"metadata,omitempty"`
+
+	Version   int64     `json:"version"`
+	CreatedAt time.Time `json:"created_at"`
+	// ConfirmedAt is the time of the first grant. Zero: provisional.
+	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
+	LastUsedAt  time.Time `json:"last_used_at,omitzero"`
+}
+
+// ClientMetadata is the part of RFC 7591 §2 and OpenID Connect Dynamic Client
+// Registration §2 that most registrations leave out. JSON names are the wire
+// names.
+type ClientMetadata struct {
+	ClientURI       string   `json:"client_uri,omitempty"`
+	LogoURI         string   `json:"logo_uri,omitempty"`
+	PolicyURI       string   `json:"policy_uri,omitempty"`
+	TOSURI          string   `json:"tos_uri,omitempty"`
+	Contacts        []string `json:"contacts,omitempty"`
+	SoftwareID      string   `json:"software_id,omitempty"`
+	SoftwareVersion string   `json:"software_version,omitempty"`
+
+	JWKSURI string          `json:"jwks_uri,omitempty"`
+	JWKS    json.RawMessage `json:"jwks,omitempty"`
+
+	SubjectType         string `json:"subject_type,omitempty"`
+	SectorIdentifierURI string `json:"sector_identifier_uri,omitempty"`
+
+	IDTokenSignedResponseAlg    string `json:"id_token_signed_response_alg,omitempty"`
+	IDTokenEncryptedResponseAlg string `json:"id_token_encrypted_response_alg,omitempty"`
+	IDTokenEncryptedResponseEnc string `json:"id_token_encrypted_response_enc,omitempty"`
+
+	UserInfoSignedResponseAlg    string `json:"userinfo_signed_response_alg,omitempty"`
+	UserInfoEncryptedResponseAlg string `json:"userinfo_encrypted_response_alg,omitempty"`
+	UserInfoEncryptedResponseEnc string `json:"userinfo_encrypted_response_enc,omitempty"`
+
+	RequestObjectSigningAlg    string `json:"request_object_signing_alg,omitempty"`
+	RequestObjectEncryptionAlg string `json:"request_object_encryption_alg,omitempty"`
+	RequestObjectEncryptionEnc string `json:"request_object_encryption_enc,omitempty"`
+
+	TokenEndpointAuthSigningAlg string `json:"token_endpoint_auth_signing_alg,omitempty"`
+
+	DefaultMaxAge    *int64   `json:"default_max_age,omitempty"`
+	RequireAuthTime  bool     `json:"require_auth_time,omitempty"`
+	DefaultACRValues []string `json:"default_acr_values,omitempty"`
+	InitiateLoginURI string   `json:"initiate_login_uri,omitempty"`
+	RequestURIs      []string `json:"request_uris,omitempty"`
+
+	PostLogoutRedirectURIs            []string `json:"post_logout_redirect_uris,omitempty"`
+	FrontchannelLogoutURI             string   `json:"frontchannel_logout_uri,omitempty"`
+	FrontchannelLogoutSessionRequired bool     `json:"frontchannel_logout_session_required,omitempty"`
+	BackchannelLogoutURI              string   `json:"backchannel_logout_uri,omitempty"`
+	BackchannelLogoutSessionRequired  bool     `json:"backchannel_logout_session_required,omitempty"`
+
+	RequirePushedAuthorizationRequests bool `json:"require_pushed_authorization_requests,omitempty"`
+	RequireSignedRequestObject         bool `json:"require_signed_request_object,omitempty"`
+}
+
+// Extra returns the rare metadata, zero if there is none.
+func (c *Client) Extra() ClientMetadata {
+	if c.Metadata == nil {
+		return ClientMetadata{}
+	}
+	return *c.Metadata
+}
+
+// Strict reports whether the rules of strict third-party clients apply.
+func (c *Client) Strict() bool { return !c.FirstParty && c.SecurityMode != ModePermissive }
+
+// Clone returns a copy that shares nothing with c.
+func (c Client) Clone() Client {
+	c.SealedSecret = slices.Clone(c.SealedSecret)
+	c.RedirectURIs = slices.Clone(c.RedirectURIs)
+	c.GrantTypes = slices.Clone(c.GrantTypes)
+	c.ResponseTypes = slices.Clone(c.ResponseTypes)
+	if c.Metadata != nil {
+		m := *c.Metadata
+		m.Contacts = slices.Clone(m.Contacts)
+		m.JWKS = slices.Clone(m.JWKS)
+		if m.DefaultMaxAge != nil {
+			age := *m.DefaultMaxAge
+			m.DefaultMaxAge = &age
+		}
+		m.DefaultACRValues = slices.Clone(m.DefaultACRValues)
+		m.RequestURIs = slices.Clone(m.RequestURIs)
+		m.PostLogoutRedirectURIs = slices.Clone(m.PostLogoutRedirectURIs)
+		c.Metadata = &m
+	}
+	return c
+}
+
+// ClientStore keeps clients. There may be millions.
+type ClientStore interface {
+	// CreateClient stores c. ErrExists: the ID is taken.
+	CreateClient(ctx context.Context, c Client) error
+	// Client returns the client. ErrNotFound: there is none.
+	Client(ctx context.Context, tenant, id string) (Client, error)
+	// UpdateClient replaces the client by compare-and-swap, except for
+	// SecurityMode, Dynamic and CreatedAt, which never change.
+	UpdateClient(ctx context.Context, c Client) error
+	// DeleteClient removes the client.
+	DeleteClient(ctx context.Context, tenant, id string) error
+	// Clients lists the tenant's clients.
+	Clients(ctx context.Context, tenant string, page Page) ([]Client, error)
+}

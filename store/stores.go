@@ -1,0 +1,48 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Stores names the store for each concern. Required fields must not be nil; an
+// optional field that is nil switches its feature off.
+type Stores struct {
+	// Configuration: few records, read on most requests, cacheable.
+	Tenants      TenantStore
+	Connections  ConnectionStore
+	Clients      ClientStore
+	APIs         APIStore
+	ClientGrants ClientGrantStore
+	SigningKeys  SigningKeyStore
+
+	// State that decides security at use: never cached.
+	Users    UserStore
+	Sessions SessionStore
+	Grants   GrantFamilyStore
+	Tickets  TicketStore
+
+	// UserAdmin is optional: without it opkit never changes users.
+	UserAdmin UserAdmin
+}
+
+// Validate returns an error that names every required field that is nil.
+func (s Stores) Validate() error {
+	var errs []error
+	require := func(name string, isNil bool) {
+		if isNil {
+			errs = append(errs, fmt.Errorf("store: Stores.%s is required", name))
+		}
+	}
+	require("Tenants", s.Tenants == nil)
+	require("Connections", s.Connections == nil)
+	require("Clients", s.Clients == nil)
+	require("APIs", s.APIs == nil)
+	require("ClientGrants", s.ClientGrants == nil)
+	require("SigningKeys", s.SigningKeys == nil)
+	require("Users", s.Users == nil)
+	require("Sessions", s.Sessions == nil)
+	require("Grants", s.Grants == nil)
+	require("Tickets", s.Tickets == nil)
+	return errors.Join(errs...)
+}

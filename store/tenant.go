@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Tenant is one issuer with its settings.
+type Tenant struct {
+	ID string `json:"id"`
+	// Issuer is the issuer identifier, byte for byte as it appears in tokens and
+	// metadata; a trailing slash counts.
+	Issuer    string         `json:"issuer"`
+	Settings  TenantSettings `json:"settings"`
+	Version   int64          `json:"version"`
+	CreatedAt time.Time      `json:"created_at"`
+	UpdatedAt time.Time      `json:"updated_at"`
+}
+
+// TenantSettings is what a tenant's administrators may change. The zero value is
+// the safest choice.
+type TenantSettings struct {
+	FriendlyName string `json:"friendly_name,omitempty"`
+	PictureURL   string `json:"picture_url,omitempty"`
+	SupportEmail string `json:"support_email,omitempty"`
+	SupportURL   string `json:"support_url,omitempty"`
+
+	// DefaultAudience is assumed when an authorization request names none.
+	DefaultAudience string `json:"default_audience,omitempty"`
+	// DefaultDirectory is the name of the connection that login pages prefer.
+	DefaultDirectory string `json:"default_directory,omitempty"`
+
+	// SessionLifetime and IdleSessionLifetime are in hours, as the management API
+	// has them. Zero means 168 and 72.
+	SessionLifetime     float64 `json:"session_lifetime,omitempty"`
+	IdleSessionLifetime float64 `json:"idle_session_lifetime,omitempty"`
+
+	// AllowedLogoutURLs are the tenant's own targets for logout redirects.
+	AllowedLogoutURLs []string `json:"allowed_logout_urls,omitempty"`
+
+	Flags TenantFlags `json:"flags"`
+
+	// DynamicClientRegistrationSecurityMode is given to clients that register
+	// from now on: "strict" (also if empty) or "permissive".
+	DynamicClientRegistrationSecurityMode string `json:"dynamic_client_registration_security_mode,omitempty"`
+}
+
+// TenantFlags switch features of a tenant.
+type TenantFlags struct {
+	// EnableDynamicClientRegistration opens the registration endpoint.
+	EnableDynamicClientRegistration bool `json:"enable_dynamic_client_registration"`
+}
+
+// Clone returns a copy that shares nothing with t.
+func (t Tenant) Clone() Tenant {
+	t.Settings.AllowedLogoutURLs = slices.Clone(t.Settings.AllowedLogoutURLs)
+	return t
+}
+
+// TenantStore keeps tenants. It is the only interface without a tenant parameter.
+type TenantStore interface {
+	// CreateTenant stores t. ErrExists: the ID is taken.
+	CreateTenant(ctx context.Context, t Tenant) error
+	// Tenant returns the tenant. ErrNotFound: there is none.
+	Tenant(ctx context.Context, id string) (Tenant, error)
+	// UpdateTenant replaces the tenant by compare-and-swap.
+	UpdateTenant(ctx context.Context, t Tenant) error
+	// Tenants lists the tenants.
+	Tenants(ctx context.Context, page Page) ([]Tenant, error)
+}
