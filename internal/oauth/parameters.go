@@ -1,0 +1,129 @@
+package oauth
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxParameters bounds the size of a query or form in bytes.
+const MaxParameters = 64 << 10
+
+// Parameters are the parameters of a request to an OAuth endpoint.
+type Parameters struct {
+	values url.Values
+}
+
+// ParseQuery parses a raw query. RFC 6749 §3.1: a parameter must not appear more
+// than once (resource may, RFC 8707 §2), and one without a value is treated as
+// if it were left out.
+func ParseQuery(raw string) (Parameters, error) {
+	if len(raw) > MaxParameters {
+		return Parameters{}, Errorf(CodeInvalidRequest, "the request parameters are larger than %d bytes", MaxParameters)
+	}
+	// Not url.ParseQuery's partial result: a request that does not parse as a
+	// whole must not be acted on in part.
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return Parameters{}, Errorf(CodeInvalidRequest, "the request parameters are not valid application/x-www-form-urlencoded")
+	}
+	for name, v := range values {
+		if len(v) > 1 && name != "resource" {
+			return Parameters{}, Errorf(CodeInvalidRequest, "%s", duplicate(name))
+		}
+		for _, s := range v {
+			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+				return Parameters{}, Errorf(CodeInvalidRequest, "the request parameters are not valid UTF-8 text")
+			}
+		}
+	}
+	return Parameters{values}, nil
+}
+
+// duplicate names the parameter only if it is one of the protocol's: names of
+// unknown members are not reflected.
+func duplicate(name string) string {
+	if known[name] {
+		return "the parameter " + name + " appears more than once"
+	}
+	return "a parameter appears more than once"
+}
+
+var known = map[string]bool{}
+
+func init() {
+	for name := range strings.FieldsSeq(`acr_values assertion audience claims client_assertion client_assertion_type
+		client_id client_secret code code_challenge code_challenge_method code_verifier device_code display
+		grant_type id_token_hint login_hint max_age nonce password prompt redirect_uri refresh_token request
+		request_uri response_mode response_type scope state token token_type_hint ui_locales username`) {
+		known[name] = true
+	}
+}
+
+// ParseForm reads and parses the body of a POST with the content type
+// application/x-www-form-urlencoded; the query is not looked at. An error has the
+// status 405, 413 or 415 where that is the reason.
+func ParseForm(w http.ResponseWriter, r *http.Request) (Parameters, error) {
+	if r.Method != http.MethodPost {
+		return Parameters{}, &Error{Code: CodeInvalidRequest, Description: "the method must be POST", Status: http.StatusMethodNotAllowed}
+	}
+	if ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || ct != "application/x-www-form-urlencoded" {
+		return Parameters{}, &Error{
+			Code: CodeInvalidRequest, Description: "the content type must be application/x-www-form-urlencoded",
+			Status: http.StatusUnsupportedMediaType,
+		}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxParameters))
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return Parameters{}, &Error{
+				Code: CodeInvalidRequest, Description: "the request body is larger than 64 KiB",
+				Status: http.StatusRequestEntityTooLarge,
+			}
+		}
+		return Parameters{}, WithCause(err, CodeInvalidRequest, "the request body could not be read")
+	}
+	return ParseQuery(string(body))
+}
+
+// Get returns the value of a parameter, empty if absent.
+func (p Parameters) Get(name string) string { return p.values.Get(name) }
+
+// All returns every value of a repeatable parameter, without empty ones.
+func (p Parameters) All(name string) []string {
+	var out []string
+	for _, v := range p.values[name] {
+		if v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// Set replaces a parameter; an empty value removes it.
+func (p *Parameters) Set(name, value string) {
+	if p.values == nil {
+		p.values = url.Values{}
+	}
+	if value == "" {
+		p.values.Del(name)
+		return
+	}
+	p.values.Set(name, value)
+}
+
+// Names calls yield for each parameter that is present.
+func (p Parameters) Names(yield func(string) bool) {
+	for name := range p.values {
+		if !yield(name) {
+			return
+		}
+	}
+}
+
+// Encode returns the parameters as a query sorted by name.
+func (p Parameters) Encode() string { return p.values.Encode() }
