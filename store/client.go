@@ -118,6 +118,45 @@ func (c *Client) Extra() ClientMetadata {
 // Strict reports whether the rules of strict third-party clients apply.
 func (c *Client) Strict() bool { return !c.FirstParty && c.SecurityMode != ModePermissive }
 
+// What a client that registered no grant_types or response_types may use.
+var (
+	defaultGrantTypes       = []string{"authorization_code", "refresh_token"}
+	defaultResponseTypes    = []string{"code"}
+	permissiveGrantTypes    = []string{"authorization_code", "implicit", "refresh_token"}
+	permissiveResponseTypes = []string{"code", "token", "id_token", "id_token token", "code id_token", "code token", "code id_token token"}
+)
+
+// AllowedGrantTypes returns what the client registered or, if it registered
+// nothing, the default: authorization_code and refresh_token, for a permissive
+// third-party client implicit as well. The slice must not be modified.
+func (c *Client) AllowedGrantTypes() []string {
+	switch {
+	case len(c.GrantTypes) > 0:
+		return c.GrantTypes
+	case !c.FirstParty && c.SecurityMode == ModePermissive:
+		return permissiveGrantTypes
+	}
+	return defaultGrantTypes
+}
+
+// AllowsGrantType reports whether the client may use a grant type.
+func (c *Client) AllowsGrantType(grantType string) bool {
+	return slices.Contains(c.AllowedGrantTypes(), grantType)
+}
+
+// AllowedResponseTypes returns what the client registered or, if it registered
+// nothing, the default: code, for a permissive third-party client that registered
+// no grant types every combination. The slice must not be modified.
+func (c *Client) AllowedResponseTypes() []string {
+	switch {
+	case len(c.ResponseTypes) > 0:
+		return c.ResponseTypes
+	case !c.FirstParty && c.SecurityMode == ModePermissive && len(c.GrantTypes) == 0:
+		return permissiveResponseTypes
+	}
+	return defaultResponseTypes
+}
+
 // Clone returns a copy that shares nothing with c.
 func (c Client) Clone() Client {
 	c.SealedSecret = slices.Clone(c.SealedSecret)
