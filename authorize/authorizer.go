@@ -1,0 +1,173 @@
+package authorize
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/opkit/opkit/connection"
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/internal/seal"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+	"github.com/opkit/opkit/token"
+)
+
+// Config is what an Authorizer needs. Stores, Tenants, Connections, Tokens and
+// Secrets are required.
+type Config struct {
+	Stores      store.Stores
+	Tenants     *tenant.Directory
+	Connections *connection.Directory
+	Tokens      *token.Issuer
+	// Secrets seal the transactions that travel through the browser. The first
+	// one seals, all open.
+	Secrets [][]byte
+
+	// Pages replaces built-in pages: a file with the name of one is used in its
+	// place. Nil: none is replaced.
+	Pages fs.FS
+
+	// InsecureHotlinkLogos shows logos from the addresses that clients registered.
+	// The client's server then sees every visitor of the login page, and a logo
+	// may imitate a name that the client could not register.
+	InsecureHotlinkLogos bool
+
+	// TransactionLifetime is how long a user may take for the login and consent
+	// pages together. Zero: one hour.
+	TransactionLifetime time.Duration
+
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Logger receives internal errors. Nil: they are discarded.
+	Logger *slog.Logger
+}
+
+// Authorizer serves the authorization endpoint and the pages behind it.
+type Authorizer struct {
+	cfg          Config
+	pages        *pages
+	transactions *seal.Box
+	crossOrigin  *http.CrossOriginProtection
+}
+
+// New validates cfg and parses the pages.
+func New(cfg Config) (*Authorizer, error) {
+	if err := cfg.Stores.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Tenants == nil || cfg.Connections == nil || cfg.Tokens == nil {
+		return nil, errors.New("authorize: Config.Tenants, Config.Connections and Config.Tokens are required")
+	}
+	box, err := seal.New("login", cfg.Secrets...)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := parsePages(cfg.Pages)
+	if err != nil {
+		return nil, err
+	}
+	cfg.TransactionLifetime = cmp.Or(cfg.TransactionLifetime, time.Hour)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Authorizer{
+		cfg: cfg, pages: parsed, transactions: box,
+		crossOrigin: http.NewCrossOriginProtection(),
+	}, nil
+}
+
+// now returns the time as it is stored: UTC, in microseconds.
+func (a *Authorizer) now() time.Time {
+	return a.cfg.Now().UTC().Truncate(time.Microsecond)
+}
+
+// ResponseTypes lists the response types that the authorization endpoint serves.
+func ResponseTypes() []string {
+	return []string{"code", "token", "id_token", "id_token token", "code id_token", "code token", "code id_token token"}
+}
+
+// ResponseModes lists the response modes that it serves.
+func ResponseModes() []string {
+	return []string{modeQuery, modeFragment, modeFormPost, modeWebMessage}
+}
+
+// Prompts lists the values of prompt that it understands.
+func Prompts() []string { return []string{"none", "login", "consent", "select_account"} }
+
+// resolve finds the tenant, or answers the request.
+func (a *Authorizer) resolve(w http.ResponseWriter, r *http.Request) (*tenant.Tenant, bool) {
+	t, err := a.cfg.Tenants.FromRequest(r)
+	if err == nil {
+		return t, true
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		http.NotFound(w, r)
+		return nil, false
+	}
+	a.fail(w, r, nil, err)
+	return nil, false
+}
+
+// Authorization serves the authorization endpoint, GET and POST (OpenID Connect
+// Core §3.1.2.1).
+func (a *Authorizer) Authorization() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t, ok := a.resolve(w, r)
+		if !ok {
+			return
+		}
+		var params oauth.Parameters
+		var err error
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+			params, err = oauth.ParseQuery(r.URL.RawQuery)
+		case http.MethodPost:
+			params, err = oauth.ParseForm(w, r)
+		default:
+			w.Header().Set("Allow", "GET, HEAD, POST")
+			err = &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "the method must be GET or POST", Status: http.StatusMethodNotAllowed}
+		}
+		if err != nil {
+			a.fail(w, r, t, err)
+			return
+		}
+		req, err := a.parseRequest(r.Context(), t, params)
+		if err != nil {
+			a.refuse(w, r, req, err)
+			return
+		}
+		a.begin(w, r, req)
+	})
+}
+
+// begin answers a valid request: with the session that the browser has, or with
+// a page.
+func (a *Authorizer) begin(w http.ResponseWriter, r *http.Request, req *request) {
+	ctx := r.Context()
+	usable, err := a.usable(ctx, req)
+	if err != nil {
+		a.refuse(w, r, req, err)
+		return
+	}
+	s, err := a.currentSession(w, r, req, usable)
+	if err != nil {
+		a.refuse(w, r, req, err)
+		return
+	}
+	if s == nil {
+		if req.prompt.none {
+			a.refuse(w, r, req, oauth.Errorf(oauth.CodeLoginRequired, "the user has to sign in"))
+			return
+		}
+		a.showLogin(w, r, req, usable, loginState{login: req.loginHint})
+		return
+	}
+	a.proceed(w, r, req, s)
+}

@@ -1,0 +1,208 @@
+package authorize
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/token"
+)
+
+// authTimePrecision is that of auth_time, which has whole seconds.
+const authTimePrecision = time.Second
+
+// proceed answers for a user who is signed in: with the consent page if consent
+// is needed, else with the authorization response.
+func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request, s *signedIn) {
+	grant, err := a.cfg.Stores.Grants.FindGrant(r.Context(), q.tenant.ID(), s.user.ID, q.client.ID, q.audience())
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		a.refuse(w, r, q, err)
+		return
+	}
+	if a.needsConsent(q, &grant) {
+		if q.prompt.none {
+			a.refuse(w, r, q, oauth.Errorf(oauth.CodeConsentRequired, "the user has to consent"))
+			return
+		}
+		a.showConsent(w, r, q, s, grant.ID == "")
+		return
+	}
+	a.complete(w, r, q, s, grant)
+}
+
+// needsConsent reports whether the user has to be asked. grant has no ID if there
+// is none yet.
+func (a *Authorizer) needsConsent(q *request, grant *store.Grant) bool {
+	switch {
+	case q.prompt.consent:
+		return true
+	case q.client.FirstParty:
+		return false
+	case grant.ID == "" || !oauth.Scope(grant.Scopes).HasAll(q.scope):
+		return true
+	}
+	// RFC 8252 §8.6: any program on the user's machine can claim a loopback
+	// redirect or a private scheme, so that an earlier consent says nothing about
+	// who asks now.
+	kind, err := oauth.ClassifyRedirectURI(q.redirectURI)
+	return q.client.Strict() && (err != nil || kind != oauth.RedirectWeb)
+}
+
+// Consent serves the target of the consent page's form.
+func (a *Authorizer) Consent() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t, form, ok := a.posted(w, r)
+		if !ok {
+			return
+		}
+		ctx := r.Context()
+		tx, q, expired, err := a.open(ctx, r, t, stepConsent, form.Get("transaction"))
+		if err != nil {
+			a.refuseStep(w, r, t, q, err)
+			return
+		}
+		if expired {
+			a.begin(w, r, q) // ask again, with a fresh page
+			return
+		}
+		if form.Get("decision") != "allow" {
+			a.refuse(w, r, q, oauth.Errorf(oauth.CodeAccessDenied, "the user refused"))
+			return
+		}
+		s, err := a.consentingSession(r, q, tx)
+		if err != nil {
+			a.refuse(w, r, q, err)
+			return
+		}
+		if s == nil {
+			// Signed out, or in as somebody else, while the page was open.
+			a.begin(w, r, q)
+			return
+		}
+		grant, err := a.cfg.Stores.Grants.FindGrant(ctx, t.ID(), s.user.ID, q.client.ID, q.audience())
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			a.refuse(w, r, q, err)
+			return
+		}
+		a.complete(w, r, q, s, grant)
+	})
+}
+
+// consentingSession returns the session that the consent page was shown in. The
+// demands of prompt and max_age were met then and are not raised again.
+func (a *Authorizer) consentingSession(r *http.Request, q *request, tx transaction) (*signedIn, error) {
+	id := sessionDigest(r, q.tenant)
+	if id.IsZero() {
+		return nil, nil
+	}
+	session, err := a.cfg.Stores.Sessions.Session(r.Context(), q.tenant.ID(), id, a.now())
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if session.SID != tx.SID || !session.AuthenticatedAt.Equal(tx.AuthenticatedAt) {
+		return nil, nil
+	}
+	return a.admit(r.Context(), q, session)
+}
+
+// complete records the grant and sends the authorization response.
+func (a *Authorizer) complete(w http.ResponseWriter, r *http.Request, q *request, s *signedIn, grant store.Grant) {
+	ctx := r.Context()
+	grant, err := a.saveGrant(ctx, q, s, grant)
+	if err != nil {
+		a.refuse(w, r, q, err)
+		return
+	}
+	if err := a.touchSession(ctx, q, s.session); err != nil {
+		a.refuse(w, r, q, err)
+		return
+	}
+	params, err := a.mint(ctx, q, s, grant)
+	if err != nil {
+		a.refuse(w, r, q, err)
+		return
+	}
+	a.send(w, r, q, params)
+}
+
+// mint returns the members of the response that the response type asks for.
+func (a *Authorizer) mint(ctx context.Context, q *request, s *signedIn, grant store.Grant) ([]Parameter, error) {
+	authorization := token.Authorization{
+		ClientID: q.client.ID, UserID: s.user.ID, ConnectionID: s.session.ConnectionID,
+		GrantID: grant.ID, SID: s.session.SID,
+		Scope: q.scope, Audience: q.audience(), Nonce: q.nonce,
+		AuthTime: s.session.AuthenticatedAt, RequireAuthTime: q.maxAge >= 0 || q.client.Extra().RequireAuthTime,
+		ACR: s.session.ACR, AMR: s.session.AMR,
+		RedirectURI: q.redirectURI, CodeChallenge: q.challenge, Offline: q.offline,
+	}
+	var params []Parameter
+	var code string
+	if q.responseType.Has(oauth.ResponseCode) {
+		var err error
+		if code, err = a.cfg.Tokens.Code(q.tenant, authorization); err != nil {
+			return nil, err
+		}
+		params = append(params, Parameter{"code", code})
+	}
+	if !q.responseType.FrontChannel() {
+		return params, nil
+	}
+	out, err := a.cfg.Tokens.FrontChannel(ctx, q.tenant, q.client, &s.user, authorization, q.responseType, code)
+	if err != nil {
+		return nil, err
+	}
+	if out.AccessToken != "" {
+		params = append(params,
+			Parameter{"access_token", out.AccessToken}, Parameter{"token_type", "Bearer"},
+			Parameter{"expires_in", strconv.FormatInt(out.ExpiresIn, 10)})
+		if out.Scope != "" {
+			params = append(params, Parameter{"scope", out.Scope})
+		}
+	}
+	if out.IDToken != "" {
+		params = append(params, Parameter{"id_token", out.IDToken})
+	}
+	return params, nil
+}
+
+// saveGrant makes sure that the grant exists and covers the scope. Two pages that
+// consent at the same time both succeed: the loser reads what the winner wrote.
+func (a *Authorizer) saveGrant(ctx context.Context, q *request, s *signedIn, grant store.Grant) (store.Grant, error) {
+	for range 3 {
+		now := a.now()
+		var err error
+		switch {
+		case grant.ID == "":
+			grant = store.Grant{
+				TenantID: q.tenant.ID(), ID: rand.Text(), UserID: s.user.ID, ClientID: q.client.ID, Audience: q.audience(),
+				Scopes: q.scope, ConnectionID: s.session.ConnectionID, Version: 1, CreatedAt: now, UpdatedAt: now,
+			}
+			err = a.cfg.Stores.Grants.CreateGrant(ctx, grant)
+		case oauth.Scope(grant.Scopes).HasAll(q.scope):
+			return grant, nil
+		default:
+			grant.Scopes = oauth.Scope(grant.Scopes).Union(q.scope)
+			grant.ConnectionID, grant.UpdatedAt = s.session.ConnectionID, now
+			err = a.cfg.Stores.Grants.UpdateGrant(ctx, grant)
+		}
+		if err == nil {
+			return grant, nil
+		}
+		if !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
+			return store.Grant{}, err
+		}
+		grant, err = a.cfg.Stores.Grants.FindGrant(ctx, q.tenant.ID(), s.user.ID, q.client.ID, q.audience())
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return store.Grant{}, err
+		}
+	}
+	return store.Grant{}, oauth.Unavailable(store.ErrConflict, time.Second)
+}

@@ -1,0 +1,31 @@
+// Package authorize is everything that happens in the user's browser: the
+// authorization request, signing in, consent, the browser session and the
+// authorization response. It mints nothing itself: codes and tokens come from
+// package token.
+//
+// # One request
+//
+//	GET /authorize ── request is valid? ── no, client or redirect_uri unproven ─▶ error page
+//	      │                     └──────── no, both proven ────────────────────▶ redirect with error
+//	      ▼
+//	session usable? ── no ─▶ login page ── POST /login ─▶ new session ─┐
+//	      │                └▶ host's page ─ GET /login/callback ───────┤
+//	      ▼                                                            ▼
+//	consent remembered? ── no ─▶ consent page ── POST /consent ─▶ grant stored
+//	      │                                                            │
+//	      ▼                                                            ▼
+//	redirect with code and/or tokens, state, iss ◀─────────────────────┘
+//
+// Pages answer the request that needs them; there is no redirect between the
+// steps. Between them nothing is stored: the transaction (the request as it came,
+// and what was proved so far) travels sealed in the page's form and is bound to a
+// cookie of the browser that began. Each step parses and checks the request again
+// from the start, so that a client, connection or user that was withdrawn
+// meanwhile is refused.
+//
+// # Pages
+//
+// The built-in pages are plain HTML and work without JavaScript. Each is a
+// html/template that a file of the same name in Config.Pages replaces; the data
+// types ([LoginPage], [ConsentPage], ...) say what a page gets.
+package authorize

@@ -1,0 +1,151 @@
+package authorize
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/opkit/opkit/connection"
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
+)
+
+// followHost brings the browser's session in line with what the embedding
+// application says: if it signed the user out or another one in, so does opkit.
+// With a host connection among usable, and no session of another connection, the
+// host's word is asked for on every request.
+func (a *Authorizer) followHost(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, session *store.Session) (*store.Session, error) {
+	i := slices.IndexFunc(usable, func(c store.Connection) bool {
+		return c.Strategy == connection.StrategyHost && (session == nil || c.ID == session.ConnectionID)
+	})
+	if i < 0 {
+		return session, nil
+	}
+	host, ok := a.cfg.Connections.Host(&usable[i])
+	if !ok {
+		return nil, nil
+	}
+	identity, signedIn, err := host.Current(r)
+	if err != nil || !signedIn {
+		return nil, err
+	}
+	if session != nil && session.UserID == identity.UserID && !identity.AuthenticatedAt.Truncate(authTimePrecision).After(session.AuthenticatedAt) {
+		return session, nil
+	}
+	if q.prompt.login {
+		return nil, nil // the browser is sent to the host's page anyhow
+	}
+	return a.startHostSession(w, r, q, &usable[i], identity)
+}
+
+func (a *Authorizer) startHostSession(w http.ResponseWriter, r *http.Request, q *request, c *store.Connection, identity connection.Identity) (*store.Session, error) {
+	at := identity.AuthenticatedAt.UTC().Truncate(authTimePrecision)
+	if identity.AuthenticatedAt.IsZero() {
+		at = a.now()
+	}
+	s, err := a.startSession(w, r, q, proof{
+		connectionID: c.ID, userID: identity.UserID, at: at, amr: identity.AMR, acr: identity.ACR,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// sendToHost sends the browser to the host's login page, with the transaction in
+// the address to come back to.
+func (a *Authorizer) sendToHost(w http.ResponseWriter, r *http.Request, q *request, c *store.Connection) {
+	host, ok := a.cfg.Connections.Host(c)
+	if !ok {
+		a.refuse(w, r, q, errors.New("authorize: no host login is configured for the connection "+c.Name))
+		return
+	}
+	reauthenticate := q.prompt.login || q.maxAge >= 0
+	sealed := a.seal(w, r, q, transaction{Step: stepHost, Connection: c.ID, Reauthenticate: reauthenticate})
+	location, err := host.Login(r, connection.LoginRequest{
+		ReturnTo:       withQuery(q.tenant.URL(a.cfg.Tenants.Endpoints().LoginCallback), "transaction="+url.QueryEscape(sealed)),
+		ClientID:       q.client.ID,
+		ClientName:     q.client.Name,
+		LoginHint:      q.loginHint,
+		Reauthenticate: reauthenticate,
+	})
+	if err != nil {
+		a.refuse(w, r, q, err)
+		return
+	}
+	redirect(w, r, location)
+}
+
+// LoginCallback serves the address to which the host's login page sends the
+// browser back.
+func (a *Authorizer) LoginCallback() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t, ok := a.resolve(w, r)
+		if !ok {
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			a.fail(w, r, t, &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "the method must be GET", Status: http.StatusMethodNotAllowed})
+			return
+		}
+		tx, q, expired, err := a.open(r.Context(), r, t, stepHost, r.URL.Query().Get("transaction"))
+		if err != nil {
+			a.refuseStep(w, r, t, q, err)
+			return
+		}
+		if expired {
+			a.refuse(w, r, q, oauth.Errorf(oauth.CodeAccessDenied, "signing in took too long"))
+			return
+		}
+		a.resumeFromHost(w, r, q, tx)
+	})
+}
+
+func (a *Authorizer) resumeFromHost(w http.ResponseWriter, r *http.Request, q *request, tx transaction) {
+	usable, err := a.usable(r.Context(), q)
+	if err != nil {
+		a.refuse(w, r, q, err)
+		return
+	}
+	i := slices.IndexFunc(usable, func(c store.Connection) bool { return c.ID == tx.Connection })
+	if i < 0 {
+		a.refuse(w, r, q, oauth.Errorf(oauth.CodeAccessDenied, "the connection can no longer be used"))
+		return
+	}
+	host, ok := a.cfg.Connections.Host(&usable[i])
+	if !ok {
+		a.refuse(w, r, q, errors.New("authorize: no host login is configured for the connection "+usable[i].Name))
+		return
+	}
+	identity, signedIn, err := host.Current(r)
+	if err != nil {
+		a.refuse(w, r, q, err)
+		return
+	}
+	if !signedIn {
+		a.refuse(w, r, q, oauth.Errorf(oauth.CodeAccessDenied, "the user did not sign in"))
+		return
+	}
+	// The host has to show that the proof is new; saying nothing is not enough.
+	if tx.Reauthenticate && identity.AuthenticatedAt.Before(tx.Begun.Truncate(authTimePrecision)) {
+		a.refuse(w, r, q, oauth.Errorf(oauth.CodeLoginRequired, "the user has to sign in again"))
+		return
+	}
+	session, err := a.startHostSession(w, r, q, &usable[i], identity)
+	if err != nil {
+		a.refuse(w, r, q, err)
+		return
+	}
+	s, err := a.admit(r.Context(), q, *session)
+	if err != nil {
+		a.refuse(w, r, q, err)
+		return
+	}
+	if s == nil {
+		a.refuse(w, r, q, oauth.Errorf(oauth.CodeAccessDenied, "the account cannot be used"))
+		return
+	}
+	a.proceed(w, r, q, s)
+}

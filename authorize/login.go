@@ -1,0 +1,163 @@
+package authorize
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/opkit/opkit/connection"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// loginState is what a repeated login page remembers.
+type loginState struct {
+	login      string
+	connection string
+	failure    string
+	status     int
+}
+
+// showLogin answers with the login page, or sends the browser to the host's own
+// if that is the only way to sign in.
+func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, s loginState) {
+	page := &LoginPage{
+		Page: Page{Tenant: tenantInfo(q.tenant)}, Client: a.clientInfo(q),
+		Action: q.tenant.URL(a.cfg.Tenants.Endpoints().Login),
+		Login:  s.login, Failure: s.failure, Selected: s.connection,
+	}
+	for _, c := range usable {
+		switch c.Strategy {
+		case connection.StrategyDatabase:
+			page.Databases = append(page.Databases, connectionInfo(c))
+		case connection.StrategyHost:
+			page.Hosts = append(page.Hosts, connectionInfo(c))
+		}
+	}
+	if len(page.Databases) == 0 && len(page.Hosts) == 1 && s.failure == "" {
+		i := slices.IndexFunc(usable, func(c store.Connection) bool { return c.Name == page.Hosts[0].Name })
+		a.sendToHost(w, r, q, &usable[i])
+		return
+	}
+	page.Transaction = a.seal(w, r, q, transaction{Step: stepLogin})
+	status := s.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	a.pages.render(w, status, "login.html", page)
+}
+
+// Login serves the target of the login page's form.
+func (a *Authorizer) Login() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t, form, ok := a.posted(w, r)
+		if !ok {
+			return
+		}
+		tx, q, expired, err := a.open(r.Context(), r, t, stepLogin, form.Get("transaction"))
+		if err != nil {
+			a.refuseStep(w, r, t, q, err)
+			return
+		}
+		usable, err := a.usable(r.Context(), q)
+		if err != nil {
+			a.refuse(w, r, q, err)
+			return
+		}
+		state := loginState{login: form.Get("username"), connection: form.Get("connection")}
+		if expired {
+			state.failure = "This page was open for too long. Please sign in again."
+			a.showLogin(w, r, q, usable, state)
+			return
+		}
+		a.login(w, r, q, usable, tx, form.Get("password"), state)
+	})
+}
+
+// login checks what the user typed, or sends the browser to the host's page that
+// the user chose.
+func (a *Authorizer) login(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, tx transaction, password string, state loginState) {
+	chosen := chooseConnection(usable, state.connection)
+	if chosen == nil {
+		// Either nothing can be used (any more), which the page says, or the form
+		// named a connection that this client may not use.
+		state.failure, state.status = "Choose a way to sign in.", http.StatusBadRequest
+		a.showLogin(w, r, q, usable, state)
+		return
+	}
+	if chosen.Strategy == connection.StrategyHost {
+		a.sendToHost(w, r, q, chosen)
+		return
+	}
+	user, err := a.cfg.Connections.Authenticate(r.Context(), q.tenant, chosen, state.login, password)
+	if err != nil {
+		a.showFailedLogin(w, r, q, usable, state, err)
+		return
+	}
+	session, err := a.startSession(w, r, q, proof{connectionID: chosen.ID, userID: user.ID, at: a.now(), amr: []string{"pwd"}})
+	if err != nil {
+		a.refuse(w, r, q, err)
+		return
+	}
+	a.proceed(w, r, q, &signedIn{session: session, user: user})
+}
+
+// chooseConnection returns the usable connection with that name; without a name,
+// the only database, or the only connection.
+func chooseConnection(usable []store.Connection, name string) *store.Connection {
+	var databases []int
+	for i := range usable {
+		if name != "" && usable[i].Name == name {
+			return &usable[i]
+		}
+		if usable[i].Strategy == connection.StrategyDatabase {
+			databases = append(databases, i)
+		}
+	}
+	switch {
+	case name != "":
+		return nil
+	case len(databases) == 1:
+		return &usable[databases[0]]
+	case len(usable) == 1:
+		return &usable[0]
+	}
+	return nil
+}
+
+func (a *Authorizer) showFailedLogin(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, state loginState, err error) {
+	state.status = http.StatusUnauthorized
+	var retry time.Duration
+	locked, isLocked := errors.AsType[*connection.LockedError](err)
+	switch {
+	case errors.Is(err, connection.ErrInvalidCredentials):
+		state.failure = "Wrong email, username or password."
+	case isLocked:
+		state.status, retry = http.StatusTooManyRequests, locked.RetryAfter
+		state.failure = "Too many failed attempts. Wait a little, then try again."
+	case errors.Is(err, connection.ErrBusy):
+		state.status, retry = http.StatusServiceUnavailable, time.Second
+		state.failure = "The service is busy. Try again in a moment."
+	case errors.Is(err, connection.ErrNotAllowed):
+		state.failure = "This account cannot be used."
+	default:
+		a.refuse(w, r, q, err)
+		return
+	}
+	if retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((retry+time.Second-1)/time.Second)))
+	}
+	a.showLogin(w, r, q, usable, state)
+}
+
+// refuseStep answers a form whose request no longer holds. Errors of the
+// transaction itself come without a request.
+func (a *Authorizer) refuseStep(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, q *request, err error) {
+	if q == nil {
+		a.fail(w, r, t, err)
+		return
+	}
+	a.refuse(w, r, q, err)
+}

@@ -1,0 +1,346 @@
+package authorize
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// Bounds on what a request may carry through codes, pages and URLs.
+const (
+	maxRequest = 16 << 10
+	maxNonce   = 512
+	maxHint    = 256
+)
+
+// request is an authorization request that was checked. Until redirectURI is set
+// nothing about the client has been proven and an error must not be redirected.
+type request struct {
+	tenant *tenant.Tenant
+	params oauth.Parameters
+	client *store.Client
+
+	redirectURI  string
+	state        string
+	responseType oauth.ResponseType
+	responseMode string
+
+	scope     oauth.Scope
+	api       *store.API // nil: no API was asked for
+	nonce     string
+	challenge string
+	offline   bool
+	prompt    prompt
+	maxAge    time.Duration // negative: not limited
+	ageAsked  bool          // max_age came with the request
+	loginHint string
+	hintedSub string // sub of id_token_hint
+	// connection is the name of the connection that the request prefers.
+	connection string
+}
+
+// redirectable reports whether errors may be sent to the client.
+func (q *request) redirectable() bool { return q != nil && q.redirectURI != "" }
+
+// audience returns the identifier of the API, empty for none.
+func (q *request) audience() string {
+	if q.api == nil {
+		return ""
+	}
+	return q.api.Audience
+}
+
+// prompt is the parsed prompt parameter.
+type prompt struct{ none, login, consent bool }
+
+// parseRequest checks an authorization request in the order of OpenID Connect
+// Core §3.1.2.2. With an error it returns what was proven so far: if redirectURI
+// is set, the error goes to the client.
+func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params oauth.Parameters) (*request, error) {
+	q := &request{tenant: t, params: params, maxAge: -1}
+	if err := a.proveClient(ctx, q); err != nil {
+		return q, err
+	}
+	// From here on errors are redirected, with state and in the right mode.
+	q.state = params.Get("state")
+	if err := q.parseResponse(); err != nil {
+		return q, err
+	}
+	// OpenID Connect Core §6: a provider that does not support request objects
+	// says so instead of ignoring them.
+	for name, code := range map[string]string{
+		"request":      oauth.CodeRequestNotSupported,
+		"request_uri":  oauth.CodeRequestURINotSupported,
+		"registration": oauth.CodeRegistrationNotSupport,
+	} {
+		if params.Get(name) != "" {
+			return q, oauth.Errorf(code, "the parameter %s is not supported", name)
+		}
+	}
+	if err := q.parseProtections(); err != nil {
+		return q, err
+	}
+	if err := q.parsePrompt(); err != nil {
+		return q, err
+	}
+	if err := a.parseTarget(ctx, q); err != nil {
+		return q, err
+	}
+	a.parseHints(ctx, q)
+	return q, nil
+}
+
+// proveClient finds the client and proves the redirect URI.
+func (a *Authorizer) proveClient(ctx context.Context, q *request) error {
+	if len(q.params.Encode()) > maxRequest {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "the request is larger than %d bytes", maxRequest)
+	}
+	id := q.params.Get("client_id")
+	if id == "" {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "client_id is missing")
+	}
+	client, err := a.cfg.Stores.Clients.Client(ctx, q.tenant.ID(), id)
+	if errors.Is(err, store.ErrNotFound) {
+		return &oauth.Error{
+			Code: oauth.CodeInvalidClient, Status: http.StatusBadRequest,
+			Description: "The application is not registered here, or its registration has expired. The application has to register again.",
+		}
+	}
+	if err != nil {
+		return err
+	}
+	q.client = &client
+	uri := q.params.Get("redirect_uri")
+	if uri == "" {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "redirect_uri is missing")
+	}
+	if !oauth.MatchRedirectURI(client.RedirectURIs, uri, mayIgnorePort(&client)) {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "redirect_uri is not one that the application registered; it has to be equal character by character")
+	}
+	q.redirectURI = uri
+	return nil
+}
+
+// mayIgnorePort reports whether the loopback rule of RFC 8252 §7.3 applies: to
+// applications on the user's own machine.
+func mayIgnorePort(c *store.Client) bool {
+	return c.TokenEndpointAuthMethod == "none" || c.ApplicationType == "native"
+}
+
+// parseResponse decides what is returned, and how.
+func (q *request) parseResponse() error {
+	// Until the response type is known errors go where every client looks.
+	q.responseMode = modeQuery
+	mode := q.params.Get("response_mode")
+	rt, err := oauth.ParseResponseType(q.params.Get("response_type"))
+	if err != nil {
+		if mode == modeFormPost || mode == modeFragment || mode == modeWebMessage {
+			q.responseMode = mode
+		}
+		return err
+	}
+	// OAuth 2.0 Multiple Response Types §5: tokens go into the fragment.
+	if rt.FrontChannel() {
+		q.responseMode = modeFragment
+	}
+	switch mode {
+	case "":
+	case modeQuery:
+		if rt.FrontChannel() {
+			return oauth.Errorf(oauth.CodeInvalidRequest, "response_mode query is not allowed for a response_type that returns tokens")
+		}
+	case modeFragment, modeFormPost, modeWebMessage:
+		q.responseMode = mode
+	default:
+		return oauth.Errorf(oauth.CodeInvalidRequest, "response_mode is not one of %s", strings.Join(ResponseModes(), ", "))
+	}
+	// A set is compared with sets: no other spelling or order reaches a flow that
+	// the client may not use.
+	if !slices.ContainsFunc(q.client.AllowedResponseTypes(), func(s string) bool {
+		allowed, err := oauth.ParseResponseType(s)
+		return err == nil && allowed == rt
+	}) {
+		return oauth.Errorf(oauth.CodeUnauthorizedClient, "the application is not registered for this response_type")
+	}
+	if rt.Has(oauth.ResponseCode) && !q.client.AllowsGrantType("authorization_code") {
+		return oauth.Errorf(oauth.CodeUnauthorizedClient, "the application is not registered for the grant type authorization_code")
+	}
+	if rt.FrontChannel() && (!q.client.AllowsGrantType("implicit") || q.client.Strict()) {
+		return oauth.Errorf(oauth.CodeUnauthorizedClient, "the application may not receive tokens from the authorization endpoint")
+	}
+	q.responseType = rt
+	return nil
+}
+
+// parseProtections checks what binds the response to the request.
+func (q *request) parseProtections() error {
+	q.nonce = q.params.Get("nonce")
+	if len(q.nonce) > maxNonce {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "nonce is longer than %d bytes", maxNonce)
+	}
+	// OpenID Connect Core §3.2.2.1, §3.3.2.11.
+	if q.nonce == "" && q.responseType.Has(oauth.ResponseIDToken) {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "nonce is required for a response_type with id_token")
+	}
+	challenge, err := oauth.CheckChallenge(q.params.Get("code_challenge"), q.params.Get("code_challenge_method"))
+	if err != nil {
+		return err
+	}
+	if challenge == "" && q.client.Strict() && q.responseType.Has(oauth.ResponseCode) {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "code_challenge is required (PKCE with S256)")
+	}
+	q.challenge = challenge
+	return nil
+}
+
+// parsePrompt checks prompt and max_age.
+func (q *request) parsePrompt() error {
+	count := 0
+	for value := range strings.FieldsSeq(q.params.Get("prompt")) {
+		count++
+		switch value {
+		case "none":
+			q.prompt.none = true
+		case "login", "select_account":
+			// There is one account per browser session, so choosing another one means
+			// signing in again.
+			q.prompt.login = true
+		case "consent":
+			q.prompt.consent = true
+		default:
+			return oauth.Errorf(oauth.CodeInvalidRequest, "prompt is not one of %s", strings.Join(Prompts(), ", "))
+		}
+	}
+	if q.prompt.none && count > 1 { // OpenID Connect Core §3.1.2.1
+		return oauth.Errorf(oauth.CodeInvalidRequest, "prompt has none together with another value")
+	}
+	switch age := q.params.Get("max_age"); {
+	case age != "":
+		seconds, err := strconv.ParseUint(age, 10, 31)
+		if err != nil {
+			return oauth.Errorf(oauth.CodeInvalidRequest, "max_age is not a number of seconds")
+		}
+		q.maxAge, q.ageAsked = time.Duration(seconds)*time.Second, true
+	case q.client.Extra().DefaultMaxAge != nil:
+		q.maxAge = time.Duration(*q.client.Extra().DefaultMaxAge) * time.Second
+	}
+	return nil
+}
+
+// parseTarget finds the API that is asked for and the scope that may be granted.
+func (a *Authorizer) parseTarget(ctx context.Context, q *request) error {
+	requested, err := oauth.ParseScope(q.params.Get("scope"))
+	if err != nil {
+		return err
+	}
+	registered, err := oauth.ParseScope(q.client.Scope)
+	if err != nil {
+		return err
+	}
+	if len(requested) == 0 { // RFC 6749 §3.3: a default is allowed
+		requested = registered
+	}
+	var permitted oauth.Scope
+	if q.api, err = a.findAPI(ctx, q); err != nil {
+		return err
+	}
+	if q.api != nil {
+		if permitted, err = a.cfg.Tenants.AllowedScopes(ctx, q.tenant, q.api, q.client, store.SubjectUser); err != nil {
+			return err
+		}
+	}
+	for _, value := range requested {
+		// A value that is not understood is ignored (OpenID Connect Core §3.1.2.1);
+		// the response's scope says what was granted.
+		if len(registered) > 0 && !registered.Has(value) {
+			continue
+		}
+		if value == oauth.ScopeOfflineAccess {
+			if !q.client.AllowsGrantType("refresh_token") || q.api != nil && q.api.DisallowOfflineAccess || !q.responseType.Has(oauth.ResponseCode) {
+				continue
+			}
+		} else if !slices.Contains(oauth.StandardScopes, value) && !permitted.Has(value) {
+			continue
+		}
+		q.scope = append(q.scope, value)
+	}
+	q.offline = q.responseType.Has(oauth.ResponseCode) && q.client.AllowsGrantType("refresh_token") &&
+		(q.scope.Has(oauth.ScopeOfflineAccess) || len(q.client.GrantTypes) > 0) &&
+		(q.api == nil || !q.api.DisallowOfflineAccess)
+	return nil
+}
+
+// findAPI resolves audience and resource (RFC 8707), which mean the same here.
+func (a *Authorizer) findAPI(ctx context.Context, q *request) (*store.API, error) {
+	audience, resources := q.params.Get("audience"), q.params.All("resource")
+	if len(resources) > 1 {
+		return nil, oauth.Errorf(oauth.CodeInvalidTarget, "only one resource can be asked for")
+	}
+	if len(resources) == 1 {
+		u, err := url.Parse(resources[0])
+		if err != nil || !u.IsAbs() || strings.Contains(resources[0], "#") { // RFC 8707 §2
+			return nil, oauth.Errorf(oauth.CodeInvalidTarget, "resource is not an absolute URI without a fragment")
+		}
+		if audience != "" && audience != resources[0] {
+			return nil, oauth.Errorf(oauth.CodeInvalidTarget, "audience and resource differ")
+		}
+	}
+	switch {
+	case len(resources) == 1:
+		api, err := a.cfg.Tenants.API(ctx, q.tenant, resources[0])
+		if other, ok := otherSpelling(resources[0]); ok && errors.Is(err, store.ErrNotFound) {
+			api, err = a.cfg.Tenants.API(ctx, q.tenant, other)
+		}
+		return knownAPI(api, err, "resource")
+	case audience != "":
+		api, err := a.cfg.Tenants.API(ctx, q.tenant, audience)
+		return knownAPI(api, err, "audience")
+	case q.tenant.Settings().DefaultAudience != "":
+		api, err := a.cfg.Tenants.API(ctx, q.tenant, q.tenant.Settings().DefaultAudience)
+		return knownAPI(api, err, "the tenant's default audience")
+	}
+	return nil, nil
+}
+
+func knownAPI(api store.API, err error, what string) (*store.API, error) {
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, oauth.Errorf(oauth.CodeInvalidTarget, "%s is not an API of this provider", what)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &api, nil
+}
+
+// otherSpelling returns an origin with or without its slash: both are the same
+// resource (RFC 3986 §6.2.3), and URL libraries write the one or the other.
+func otherSpelling(resource string) (string, bool) {
+	u, err := url.Parse(resource)
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Path != "" && u.Path != "/" {
+		return "", false
+	}
+	if bare, found := strings.CutSuffix(resource, "/"); found {
+		return bare, true
+	}
+	return resource + "/", true
+}
+
+// parseHints reads what helps the user and binds nothing.
+func (a *Authorizer) parseHints(ctx context.Context, q *request) {
+	if hint := q.params.Get("login_hint"); len(hint) <= maxHint {
+		q.loginHint = hint
+	}
+	q.connection = q.params.Get("connection")
+	if hint := q.params.Get("id_token_hint"); hint != "" {
+		q.hintedSub = a.hintedSubject(ctx, q, hint)
+	}
+}

@@ -1,0 +1,111 @@
+package authorize
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// transaction is what travels sealed through a page's form: the request as it
+// came and what has been proved so far. It opens only in the browser that it was
+// made for, for the step that it was made for.
+type transaction struct {
+	Step    string    `json:"s"`
+	Query   string    `json:"q"`
+	Browser string    `json:"b"` // digest of the browser cookie
+	Begun   time.Time `json:"t"`
+	// SID and AuthenticatedAt bind a consent to the login that preceded it.
+	SID             string    `json:"i,omitempty"`
+	AuthenticatedAt time.Time `json:"a,omitzero"`
+	// Connection is the host connection that the browser was sent to, and
+	// Reauthenticate that it was sent for a fresh proof.
+	Connection     string `json:"c,omitempty"`
+	Reauthenticate bool   `json:"r,omitempty"`
+}
+
+// Steps of a transaction.
+const (
+	stepLogin   = "login"
+	stepHost    = "host"
+	stepConsent = "consent"
+)
+
+// seal binds tx to the browser and seals it. The browser keeps one value for all
+// its tabs.
+func (a *Authorizer) seal(w http.ResponseWriter, r *http.Request, q *request, tx transaction) string {
+	value := ""
+	if c, err := r.Cookie(cookieName(q.tenant, browserCookie)); err == nil && len(c.Value) == len(randomValue()) {
+		value = c.Value
+	} else {
+		value = randomValue()
+		c := newCookie(q.tenant, browserCookie, value)
+		http.SetCookie(w, c)
+		r.AddCookie(c) // a second seal in the same response uses the same value
+	}
+	tx.Query = q.params.Encode()
+	tx.Browser = store.DigestOf(value).String()
+	if tx.Begun.IsZero() {
+		tx.Begun = a.now()
+	}
+	plain, err := json.Marshal(tx)
+	if err != nil {
+		panic(err) // strings and times always encode
+	}
+	return a.transactions.SealString(plain, q.tenant.ID())
+}
+
+// open returns the transaction behind a form and the request, parsed and checked
+// anew. expired says that the user took too long. The error is for a page.
+func (a *Authorizer) open(ctx context.Context, r *http.Request, t *tenant.Tenant, step, sealed string) (tx transaction, q *request, expired bool, err error) {
+	foreign := &oauth.Error{
+		Code: oauth.CodeInvalidRequest, Status: http.StatusBadRequest,
+		Description: "This page does not belong to a sign-in that began in this browser. Cookies may be blocked. Go back to the application and start again.",
+	}
+	plain, err := a.transactions.OpenString(sealed, t.ID())
+	if err != nil || json.Unmarshal(plain, &tx) != nil || tx.Step != step {
+		return transaction{}, nil, false, foreign
+	}
+	// The approval belongs to the browser that asked for it: otherwise an attacker
+	// could hand a victim a page that was begun elsewhere, or the reverse.
+	c, err := r.Cookie(cookieName(t, browserCookie))
+	if err != nil {
+		return transaction{}, nil, false, foreign
+	}
+	if subtle.ConstantTimeCompare([]byte(store.DigestOf(c.Value).String()), []byte(tx.Browser)) != 1 {
+		return transaction{}, nil, false, foreign
+	}
+	params, err := oauth.ParseQuery(tx.Query)
+	if err != nil {
+		return transaction{}, nil, false, foreign
+	}
+	q, err = a.parseRequest(ctx, t, params)
+	return tx, q, a.now().Sub(tx.Begun) > a.cfg.TransactionLifetime, err
+}
+
+// posted reads the form of a page of ours. It answers the request itself if that
+// is not what it is.
+func (a *Authorizer) posted(w http.ResponseWriter, r *http.Request) (*tenant.Tenant, oauth.Parameters, bool) {
+	t, ok := a.resolve(w, r)
+	if !ok {
+		return nil, oauth.Parameters{}, false
+	}
+	if err := a.crossOrigin.Check(r); err != nil {
+		a.fail(w, r, t, oauth.WithCause(err, oauth.CodeAccessDenied, "This form was sent from another site."))
+		return nil, oauth.Parameters{}, false
+	}
+	form, err := oauth.ParseForm(w, r)
+	if err != nil {
+		if oauth.AsError(err).Status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", http.MethodPost)
+		}
+		a.fail(w, r, t, err)
+		return nil, oauth.Parameters{}, false
+	}
+	return t, form, true
+}

@@ -1,0 +1,144 @@
+package opkit
+
+import (
+	"net/http"
+
+	"github.com/opkit/opkit/authorize"
+	"github.com/opkit/opkit/connection"
+	"github.com/opkit/opkit/dcr"
+	"github.com/opkit/opkit/internal/clientauth"
+	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store/cachestore"
+	"github.com/opkit/opkit/tenant"
+	"github.com/opkit/opkit/token"
+)
+
+// Provider is an OpenID Provider. It serves every endpoint as one http.Handler;
+// its methods return them one by one.
+type Provider struct {
+	cfg         Config
+	tenants     *tenant.Directory
+	connections *connection.Directory
+	tokens      *token.Issuer
+	browser     *authorize.Authorizer
+	registrar   *dcr.Registrar
+	routes      *routes
+}
+
+// New checks cfg and assembles a provider. It reads and writes no store and starts
+// no goroutine; see [Provider.Run].
+func New(cfg Config) (*Provider, error) {
+	cfg, err := cfg.resolved()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.CacheStaleness >= 0 {
+		cfg.Stores = cachestore.New(cfg.Stores, cachestore.Config{Staleness: cfg.CacheStaleness, Now: cfg.Now})
+	}
+	p := &Provider{cfg: cfg}
+	if p.tenants, err = tenant.New(tenant.Config{
+		Stores: cfg.Stores, Secrets: cfg.secrets(), Issuer: cfg.Issuer, Settings: cfg.Settings,
+		Resolver: cfg.Resolver, Endpoints: cfg.Endpoints, Capabilities: capabilities(), Now: cfg.Now, Logger: cfg.Logger,
+	}); err != nil {
+		return nil, err
+	}
+	if p.connections, err = connection.New(connection.Config{
+		Stores: cfg.Stores, Tenants: p.tenants, Hosts: cfg.Hosts, Now: cfg.Now, Logger: cfg.Logger,
+	}); err != nil {
+		return nil, err
+	}
+	if p.tokens, err = token.New(token.Config{
+		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections,
+		ClientAuth: &clientauth.Authenticator{
+			Clients: cfg.Stores.Clients, Tickets: cfg.Stores.Tickets, Tenants: p.tenants, Now: cfg.Now, Logger: cfg.Logger,
+		},
+		Secrets: cfg.secrets(), Claims: cfg.Claims, Now: cfg.Now, Logger: cfg.Logger,
+	}); err != nil {
+		return nil, err
+	}
+	if p.browser, err = authorize.New(authorize.Config{
+		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, Tokens: p.tokens,
+		Secrets: cfg.secrets(), Pages: cfg.Pages, InsecureHotlinkLogos: cfg.InsecureHotlinkLogos,
+		Now: cfg.Now, Logger: cfg.Logger,
+	}); err != nil {
+		return nil, err
+	}
+	if p.registrar, err = dcr.New(dcr.Config{
+		Stores: cfg.Stores, Tenants: p.tenants, Secrets: cfg.secrets(),
+		TrustedProxies: cfg.TrustedProxies, Now: cfg.Now, Logger: cfg.Logger,
+	}); err != nil {
+		return nil, err
+	}
+	p.routes = newRoutes(p)
+	return p, nil
+}
+
+// capabilities collects what the rooms support, so that the metadata document
+// derives from them.
+func capabilities() tenant.Capabilities {
+	return tenant.Capabilities{
+		ResponseTypes:            authorize.ResponseTypes(),
+		ResponseModes:            authorize.ResponseModes(),
+		Prompts:                  authorize.Prompts(),
+		GrantTypes:               append(token.GrantTypes(), "implicit"),
+		Scopes:                   oauth.StandardScopes,
+		Claims:                   token.StandardClaims(),
+		TokenEndpointAuthMethods: clientauth.Methods,
+		IDTokenSigningAlgs:       token.IDTokenSigningAlgs(),
+		CodeChallengeMethods:     []string{"S256"},
+		SubjectTypes:             []string{"public"},
+	}
+}
+
+// Tenants returns the directory of tenants: creating tenants, APIs and client
+// grants, changing settings.
+func (p *Provider) Tenants() *tenant.Directory { return p.tenants }
+
+// Connections returns the directory of connections: creating connections and
+// users.
+func (p *Provider) Connections() *connection.Directory { return p.connections }
+
+// Clients returns the registrar: creating clients of the tenant's own.
+func (p *Provider) Clients() *dcr.Registrar { return p.registrar }
+
+// Authorization serves the authorization endpoint (default path /authorize).
+func (p *Provider) Authorization() http.Handler { return p.browser.Authorization() }
+
+// Login serves the form of the login page (/login).
+func (p *Provider) Login() http.Handler { return p.browser.Login() }
+
+// Consent serves the form of the consent page (/consent).
+func (p *Provider) Consent() http.Handler { return p.browser.Consent() }
+
+// LoginCallback serves the address to which a host's login page returns
+// (/login/callback).
+func (p *Provider) LoginCallback() http.Handler { return p.browser.LoginCallback() }
+
+// Token serves the token endpoint (/oauth/token).
+func (p *Provider) Token() http.Handler { return httpx.CORS(p.tokens.Token(), http.MethodPost) }
+
+// UserInfo serves the userinfo endpoint (/userinfo).
+func (p *Provider) UserInfo() http.Handler {
+	return httpx.CORS(p.tokens.UserInfo(), http.MethodGet, http.MethodPost)
+}
+
+// Metadata serves the metadata documents of OpenID Connect Discovery and RFC 8414
+// at whatever path it is mounted (/.well-known/openid-configuration and
+// /.well-known/oauth-authorization-server).
+func (p *Provider) Metadata() http.Handler { return httpx.CORS(p.tenants.Discovery(), http.MethodGet) }
+
+// JWKS serves the public signing keys (/.well-known/jwks.json).
+func (p *Provider) JWKS() http.Handler { return httpx.CORS(p.tenants.JWKS(), http.MethodGet) }
+
+// Registration serves dynamic client registration (/oidc/register).
+func (p *Provider) Registration() http.Handler {
+	return httpx.CORS(p.registrar.Registration(), http.MethodPost)
+}
+
+// TenantSettings serves the tenant's settings (/api/v2/tenants/settings).
+func (p *Provider) TenantSettings() http.Handler { return p.tenants.SettingsHandler() }
+
+// ConnectionsAPI serves the management of connections (/api/v2/connections and
+// /api/v2/connections/{id}).
+func (p *Provider) ConnectionsAPI() http.Handler { return p.connections.Management() }

@@ -1,0 +1,88 @@
+package opkit
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// routes dispatches by the path below the issuer, exactly: a mux would redirect
+// what it takes for an unclean path, and discovery must never redirect.
+type routes struct {
+	resolver tenant.Resolver
+	exact    map[string]http.Handler
+	// byID are the endpoints with one identifier at the end, by what precedes it.
+	byID map[string]http.Handler
+}
+
+const (
+	wellKnownOpenID = "/.well-known/openid-configuration"
+	wellKnownOAuth  = "/.well-known/oauth-authorization-server"
+)
+
+func newRoutes(p *Provider) *routes {
+	e := p.tenants.Endpoints()
+	rt := &routes{resolver: p.tenants.Resolver(), exact: map[string]http.Handler{}, byID: map[string]http.Handler{}}
+	add := func(endpoint string, h http.Handler) {
+		if servedHere(endpoint) {
+			rt.exact[endpoint] = h
+		}
+	}
+	add(e.Authorization, p.Authorization())
+	add(e.Login, p.Login())
+	add(e.Consent, p.Consent())
+	add(e.LoginCallback, p.LoginCallback())
+	add(e.Token, p.Token())
+	add(e.UserInfo, p.UserInfo())
+	add(e.JWKS, p.JWKS())
+	add(e.Registration, p.Registration())
+	add(wellKnownOpenID, p.Metadata())
+	add(wellKnownOAuth, p.Metadata())
+	if servedHere(e.Management) {
+		add(e.Management+"/tenants/settings", p.TenantSettings())
+		add(e.Management+"/connections", p.ConnectionsAPI())
+		rt.byID[e.Management+"/connections/"] = p.ConnectionsAPI()
+	}
+	return rt
+}
+
+// servedHere reports whether an endpoint is a path: neither switched off nor at an
+// absolute URL, where the host mounts it.
+func servedHere(endpoint string) bool { return strings.HasPrefix(endpoint, "/") }
+
+// find returns the handler for a path below the issuer, and the identifier that
+// the path ends with.
+func (rt *routes) find(path string) (h http.Handler, id string) {
+	if h, ok := rt.exact[path]; ok {
+		return h, ""
+	}
+	// Clients of an issuer with a trailing slash put it, or a second one, around the
+	// well-known path.
+	if trimmed := "/" + strings.Trim(path, "/"); trimmed == wellKnownOpenID || trimmed == wellKnownOAuth {
+		return rt.exact[trimmed], ""
+	}
+	slash := strings.LastIndexByte(path, '/') + 1
+	return rt.byID[path[:slash]], path[slash:]
+}
+
+// ServeHTTP serves every endpoint.
+func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, path, err := p.routes.resolver.Resolve(r)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		p.cfg.Logger.ErrorContext(r.Context(), "resolving the tenant failed", "err", err)
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
+	}
+	h, id := p.routes.find(path)
+	if err != nil || h == nil {
+		http.NotFound(w, r)
+		return
+	}
+	if id != "" {
+		r.SetPathValue("id", id)
+	}
+	h.ServeHTTP(w, r)
+}
