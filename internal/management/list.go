@@ -1,0 +1,124 @@
+package management
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/store"
+)
+
+// List answers requests for a list of T in the form that they ask for.
+type List[T any] struct {
+	// Name is the member that holds the records where the answer is an object:
+	// "connections".
+	Name string
+	// Fetch reads a page from the store, ordered by identifier.
+	Fetch func(ctx context.Context, page store.Page) ([]T, error)
+	// ID returns the identifier that the list is ordered by.
+	ID func(*T) string
+	// Match selects records; nil takes all.
+	Match func(*T) bool
+	// View returns what is sent for a record.
+	View func(*T) any
+}
+
+// reach is how many records can be reached by page number. Whoever needs more
+// pages by checkpoint, which costs the same for every page.
+const reach = 10_000
+
+// Serve writes the part of the list that r asks for.
+func (l List[T]) Serve(w http.ResponseWriter, r *http.Request) error {
+	paging, err := readPaging(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	if paging.checkpoint {
+		return l.serveCheckpoint(w, r, paging)
+	}
+	return l.servePage(w, r, paging)
+}
+
+func (l List[T]) serveCheckpoint(w http.ResponseWriter, r *http.Request, p paging) error {
+	views := []any{}
+	last, more := "", false
+	err := l.walk(r.Context(), p.after, p.limit+1, func(record *T) bool {
+		if len(views) == p.limit {
+			more = true
+			return false
+		}
+		views = append(views, l.View(record))
+		last = l.ID(record)
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	answer := map[string]any{l.Name: views}
+	if more {
+		answer["next"] = nextToken(last)
+	}
+	httpx.WriteJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+func (l List[T]) servePage(w http.ResponseWriter, r *http.Request, p paging) error {
+	start := p.page * p.limit
+	if start >= reach {
+		return InvalidQuery("page: only the first %d records can be reached by page number; use take and from", reach)
+	}
+	views := []any{}
+	total := 0
+	size := min(start+p.limit, store.MaxPageLimit)
+	if p.totals {
+		size = store.MaxPageLimit
+	}
+	err := l.walk(r.Context(), "", size, func(record *T) bool {
+		if total >= start && len(views) < p.limit {
+			views = append(views, l.View(record))
+		}
+		total++
+		if p.totals {
+			// One more than can be reached: a caller that pages on runs into the
+			// error above instead of believing that it saw everything.
+			return total <= reach
+		}
+		return len(views) < p.limit
+	})
+	if err != nil {
+		return err
+	}
+	if !p.totals {
+		httpx.WriteJSON(w, http.StatusOK, views)
+		return nil
+	}
+	httpx.WriteJSON(w, http.StatusOK, map[string]any{
+		"start": start, "limit": p.limit, "length": len(views), "total": total, l.Name: views,
+	})
+	return nil
+}
+
+// walk calls yield for the matching records after an identifier until yield
+// returns false, reading size records at a time.
+func (l List[T]) walk(ctx context.Context, after string, size int, yield func(*T) bool) error {
+	page := store.Page{After: after, Limit: size}
+	for {
+		records, err := l.Fetch(ctx, page)
+		if err != nil {
+			return err
+		}
+		for i := range records {
+			record := &records[i]
+			if l.Match != nil && !l.Match(record) {
+				continue
+			}
+			if !yield(record) {
+				return nil
+			}
+		}
+		if len(records) < page.Size() {
+			return nil
+		}
+		page.After = l.ID(&records[len(records)-1])
+	}
+}

@@ -1,0 +1,119 @@
+package management
+
+import (
+	"encoding/base64"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A page has 50 records unless the request says otherwise, and at most 100.
+const (
+	defaultPerPage = 50
+	maxPerPage     = 100
+)
+
+// paging is the part of a list that a request asks for.
+type paging struct {
+	// checkpoint: limit records after an identifier. Otherwise: page number page
+	// of limit records, with totals around them if totals.
+	checkpoint bool
+	after      string
+	page       int
+	limit      int
+	totals     bool
+}
+
+// readPaging reads take, from, page, per_page and include_totals. take and from
+// win when both forms are sent: clients add include_totals to every list.
+func readPaging(rawQuery string) (paging, error) {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return paging{}, InvalidQuery("the query string is malformed")
+	}
+	for _, name := range []string{"take", "from", "page", "per_page", "include_totals"} {
+		if len(query[name]) > 1 {
+			return paging{}, InvalidQuery("%s appears more than once", name)
+		}
+	}
+	if query.Has("take") || query.Has("from") {
+		return readCheckpoint(query)
+	}
+	p := paging{limit: defaultPerPage}
+	if query.Has("per_page") {
+		if p.limit, err = number(query, "per_page", 1, maxPerPage); err != nil {
+			return paging{}, err
+		}
+	}
+	if query.Has("page") {
+		if p.page, err = number(query, "page", 0, reach); err != nil {
+			return paging{}, err
+		}
+	}
+	switch query.Get("include_totals") {
+	case "true":
+		p.totals = true
+	case "", "false":
+	default:
+		return paging{}, InvalidQuery("include_totals must be true or false")
+	}
+	return p, nil
+}
+
+func readCheckpoint(query url.Values) (paging, error) {
+	p := paging{checkpoint: true, limit: defaultPerPage}
+	var err error
+	if query.Has("take") {
+		if p.limit, err = number(query, "take", 1, maxPerPage); err != nil {
+			return paging{}, err
+		}
+	}
+	if from := query.Get("from"); from != "" {
+		after, ok := openToken(from)
+		if !ok {
+			return paging{}, InvalidQuery("from must be the value of next of an earlier answer")
+		}
+		p.after = after
+	}
+	return p, nil
+}
+
+// number parses a decimal number without sign or leading zeros.
+func number(query url.Values, name string, low, high int) (int, error) {
+	s := query.Get(name)
+	n, err := strconv.Atoi(s)
+	if err != nil || strconv.Itoa(n) != s || n < low || n > high {
+		return 0, InvalidQuery("%s must be a number from %d to %d", name, low, high)
+	}
+	return n, nil
+}
+
+// maxToken bounds what is decoded.
+const maxPagingToken = 1 << 10
+
+var tokenEncoding = base64.RawURLEncoding.Strict()
+
+// nextToken returns the paging token for what comes after an identifier. It is
+// no secret and needs no seal: it can only name a place in a list that the
+// caller may read from the beginning.
+func nextToken(id string) string { return tokenEncoding.EncodeToString([]byte(id)) }
+
+// openToken returns the identifier in a paging token. A token comes from
+// outside: what is in it goes to the store as a value to compare with, so it
+// must at least be text.
+func openToken(token string) (string, bool) {
+	if len(token) > maxPagingToken || strings.ContainsAny(token, "\r\n") {
+		return "", false
+	}
+	raw, err := tokenEncoding.DecodeString(token)
+	if err != nil || len(raw) == 0 || !utf8.Valid(raw) {
+		return "", false
+	}
+	id := string(raw)
+	if strings.ContainsFunc(id, unicode.IsControl) {
+		return "", false
+	}
+	return id, true
+}
