@@ -24,17 +24,21 @@ type Connection struct {
 	IsDomainConnection bool `json:"is_domain_connection"`
 	// EnabledClients are the identifiers of the first-party clients that may use
 	// the connection.
-	EnabledClients []string          `json:"enabled_clients,omitempty"`
-	Metadata       map[string]string `json:"metadata,omitempty"`
-	Version        int64             `json:"version"`
-	CreatedAt      time.Time         `json:"created_at"`
-	UpdatedAt      time.Time         `json:"updated_at"`
+	EnabledClients []string `json:"enabled_clients,omitempty"`
+	// Realms are other names that login pages may know the connection by. Empty:
+	// its own name.
+	Realms    []string          `json:"realms,omitempty"`
+	Metadata  map[string]string `json:"metadata,omitempty"`
+	Version   int64             `json:"version"`
+	CreatedAt time.Time         `json:"created_at"`
+	UpdatedAt time.Time         `json:"updated_at"`
 }
 
 // Clone returns a copy that shares nothing with c.
 func (c Connection) Clone() Connection {
 	c.Options = slices.Clone(c.Options)
 	c.EnabledClients = slices.Clone(c.EnabledClients)
+	c.Realms = slices.Clone(c.Realms)
 	c.Metadata = maps.Clone(c.Metadata)
 	return c
 }
