@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -41,7 +42,8 @@ const (
 type Error struct {
 	Code        string
 	Description string
-	// Status is the HTTP status where the error is sent as JSON.
+	// Status is the HTTP status where the error is sent as JSON. Zero: the one that
+	// belongs to the code.
 	Status int
 	// RetryAfter is sent as Retry-After if positive.
 	RetryAfter time.Duration
@@ -67,7 +69,21 @@ func (e *Error) Unwrap() error { return e.cause }
 // description, so use it for errors whose text may be seen.
 func Errorf(code, format string, args ...any) error {
 	wrapped := fmt.Errorf(format, args...)
-	return &Error{Code: code, Description: wrapped.Error(), Status: status(code), cause: errors.Unwrap(wrapped)}
+	return &Error{Code: code, Description: descriptive(wrapped.Error()), Status: status(code), cause: errors.Unwrap(wrapped)}
+}
+
+// descriptive replaces what error_description must not contain. RFC 6749 §5.2:
+// %x20-21 / %x23-5B / %x5D-7E.
+func descriptive(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"':
+			return '\''
+		case r < ' ' || r > '~' || r == '\\':
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // WithCause returns an *Error with a description for the client and a cause for
@@ -102,9 +118,14 @@ func status(code string) int {
 
 // AsError returns err as an *Error. Anything that is not one becomes a bare
 // server_error (or temporarily_unavailable if the context ended), with err as
-// the cause: its text must reach the log and nobody else.
+// the cause: its text must reach the log and nobody else. Status is always set.
 func AsError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
+		if e.Status == 0 {
+			filled := *e
+			filled.Status = status(e.Code)
+			return &filled
+		}
 		return e
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {

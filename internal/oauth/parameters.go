@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -35,14 +36,14 @@ func ParseQuery(raw string) (Parameters, error) {
 		if len(v) > 1 && name != "resource" {
 			return Parameters{}, Errorf(CodeInvalidRequest, "%s", duplicate(name))
 		}
-		for _, s := range v {
-			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
-				return Parameters{}, Errorf(CodeInvalidRequest, "the request parameters are not valid UTF-8 text")
-			}
+		if !isText(name) || slices.ContainsFunc(v, func(s string) bool { return !isText(s) }) {
+			return Parameters{}, Errorf(CodeInvalidRequest, "the request parameters are not valid UTF-8 text")
 		}
 	}
 	return Parameters{values}, nil
 }
+
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // duplicate names the parameter only if it is one of the protocol's: names of
 // unknown members are not reflected.
@@ -53,15 +54,15 @@ func duplicate(name string) string {
 	return "a parameter appears more than once"
 }
 
-var known = map[string]bool{}
-
-func init() {
-	for name := range strings.FieldsSeq(`acr_values assertion audience claims client_assertion client_assertion_type
-		client_id client_secret code code_challenge code_challenge_method code_verifier device_code display
-		grant_type id_token_hint login_hint max_age nonce password prompt redirect_uri refresh_token request
-		request_uri response_mode response_type scope state token token_type_hint ui_locales username`) {
-		known[name] = true
-	}
+// known is never changed.
+var known = map[string]bool{
+	"acr_values": true, "assertion": true, "audience": true, "claims": true, "client_assertion": true,
+	"client_assertion_type": true, "client_id": true, "client_secret": true, "code": true,
+	"code_challenge": true, "code_challenge_method": true, "code_verifier": true, "device_code": true,
+	"display": true, "grant_type": true, "id_token_hint": true, "login_hint": true, "max_age": true,
+	"nonce": true, "password": true, "prompt": true, "redirect_uri": true, "refresh_token": true,
+	"request": true, "request_uri": true, "response_mode": true, "response_type": true, "scope": true,
+	"state": true, "token": true, "token_type_hint": true, "ui_locales": true, "username": true,
 }
 
 // ParseForm reads and parses the body of a POST with the content type
