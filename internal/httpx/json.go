@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
+	"reflect"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	josejson "github.com/go-jose/go-jose/v4/json"
 )
@@ -40,27 +42,41 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
 
 // ReadBody reads a JSON body without decoding it.
 func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || ct != "application/json" {
+	if !isJSON(r.Header.Get("Content-Type")) {
 		return nil, &BodyError{http.StatusUnsupportedMediaType, "the content type must be application/json"}
 	}
 	if r.ContentLength > MaxJSON {
 		return nil, &BodyError{http.StatusRequestEntityTooLarge, "the request body is larger than 64 KiB"}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxJSON))
-	if err != nil {
+	// A length that the client stated is allocated at once, but not believed: the
+	// reader still decides where the body ends.
+	buf := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead))
+	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, MaxJSON)); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, &BodyError{http.StatusRequestEntityTooLarge, "the request body is larger than 64 KiB"}
 		}
 		return nil, &BodyError{http.StatusBadRequest, "the request body could not be read"}
 	}
-	return body, nil
+	return buf.Bytes(), nil
 }
 
-// DecodeJSON decodes one JSON object into v with the rules of [ReadJSON].
+func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
+	ct, _, err := mime.ParseMediaType(contentType)
+	return err == nil && ct == "application/json"
+}
+
+// DecodeJSON decodes one JSON object into v, a pointer, with the rules of
+// [ReadJSON]. After an error what v points to is zero.
 func DecodeJSON(body []byte, v any) error {
 	trimmed := bytes.TrimLeft(body, " \t\r\n")
 	if len(trimmed) == 0 || trimmed[0] != '{' {
 		return &BodyError{http.StatusBadRequest, "the request body must be a JSON object"}
+	}
+	if !utf8.Valid(body) { // RFC 8259 §8.1; the decoder would replace the bytes
+		return &BodyError{http.StatusBadRequest, "the request body is not valid UTF-8"}
 	}
 	if tooDeep(body) {
 		return &BodyError{http.StatusBadRequest, "the request body is nested too deeply"}
@@ -68,8 +84,10 @@ func DecodeJSON(body []byte, v any) error {
 	// encoding/json matches member names without regard to case and lets the last
 	// of two members win, so that a check and a use can see different values.
 	if err := josejson.Unmarshal(body, v); err != nil {
+		reflect.ValueOf(v).Elem().SetZero() // the decoder leaves what it got so far
 		if te, ok := errors.AsType[*josejson.UnmarshalTypeError](err); ok {
-			return &BodyError{http.StatusBadRequest, "the request body has a " + te.Value + " where another type is required"}
+			kind, _, _ := strings.Cut(te.Value, " ") // a number comes with its digits
+			return &BodyError{http.StatusBadRequest, "the request body has a value of the type " + kind + " where another type is required"}
 		}
 		return &BodyError{http.StatusBadRequest, "the request body is not valid JSON, or has a member twice"}
 	}
