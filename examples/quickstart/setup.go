@@ -1,0 +1,213 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/opkit/opkit"
+	"github.com/opkit/opkit/connection"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+	"github.com/opkit/opkit/token"
+)
+
+const (
+	connectionName = "Username-Password-Authentication"
+	claimName      = "https://foo.com/myclaim"
+)
+
+var (
+	apiScopes = []store.APIScope{
+		{Value: "appointments", Description: "See your appointments"},
+		{Value: "contacts", Description: "See and change your contacts"},
+		{Value: "read:contacts", Description: "See your contacts"},
+	}
+	managementScopes = []string{
+		"read:tenant_settings", "update:tenant_settings",
+		"read:connections", "create:connections", "update:connections", "delete:connections",
+	}
+)
+
+// customClaims adds a claim to ID and access tokens. Its name is a URI in a
+// namespace of ours; a bare "myclaim" would be dropped.
+func customClaims(_ context.Context, in token.ClaimsInput) (token.CustomClaims, error) {
+	claims := map[string]any{claimName: "added by the quickstart"}
+	return token.CustomClaims{IDToken: claims, AccessToken: claims}, nil
+}
+
+// setup makes what the quickstart needs and is not there yet. Several processes may
+// do so at once on the same data.
+type setup struct {
+	provider *opkit.Provider
+	stores   store.Stores
+	options  options
+	secrets  *secrets
+	now      func() time.Time
+}
+
+func (s *setup) run(ctx context.Context) (made, error) {
+	t, err := s.provider.Tenants().Tenant(ctx, tenant.DefaultID)
+	if err != nil {
+		return made{}, err
+	}
+	settings, err := s.settings(ctx, t)
+	if err != nil {
+		return made{}, err
+	}
+	conn, err := s.connection(ctx)
+	if err != nil {
+		return made{}, err
+	}
+	password, err := s.user(ctx, conn)
+	if err != nil {
+		return made{}, err
+	}
+	secret, err := s.managementClient(ctx, t)
+	if err != nil {
+		return made{}, err
+	}
+	if err := s.api(ctx, t); err != nil {
+		return made{}, err
+	}
+	scopes := make([]string, len(apiScopes))
+	for i, scope := range apiScopes {
+		scopes[i] = scope.Value
+	}
+	return made{
+		state: state{
+			Issuer: t.Issuer(), MgmtClientID: s.options.mgmtClientID, MgmtClientSecret: secret,
+			User: s.options.user, Password: password, ConnectionID: conn.ID, Audience: audience,
+		},
+		Scopes:   strings.Join(scopes, ", "),
+		Mode:     cmp.Or(settings.DynamicClientRegistrationSecurityMode, store.ModeStrict),
+		Enabled:  settings.Flags.EnableDynamicClientRegistration,
+		Promoted: conn.IsDomainConnection,
+	}, nil
+}
+
+// settings returns the tenant's settings. A mode on the command line counts more
+// than the record; the default one is for new tenants only.
+func (s *setup) settings(ctx context.Context, t *tenant.Tenant) (store.TenantSettings, error) {
+	if !s.options.given["mode"] || t.Settings().DynamicClientRegistrationSecurityMode == s.options.mode {
+		return *t.Settings(), nil
+	}
+	record, err := s.provider.Tenants().UpdateSettings(ctx, t.ID(), func(settings *store.TenantSettings) error {
+		settings.DynamicClientRegistrationSecurityMode = s.options.mode
+		return nil
+	})
+	return record.Settings, err
+}
+
+func (s *setup) connection(ctx context.Context) (store.Connection, error) {
+	return ensure(func() (store.Connection, error) {
+		all, err := s.stores.Connections.Connections(ctx, tenant.DefaultID, store.Page{Limit: 100})
+		if err != nil {
+			return store.Connection{}, err
+		}
+		for _, c := range all {
+			if c.Name == connectionName {
+				return c, nil
+			}
+		}
+		return store.Connection{}, store.ErrNotFound
+	}, func() (store.Connection, error) {
+		return s.provider.Connections().Create(ctx, store.Connection{
+			TenantID: tenant.DefaultID, Name: connectionName, Strategy: connection.StrategyDatabase,
+		})
+	})
+}
+
+// user makes the user and returns the password.
+func (s *setup) user(ctx context.Context, conn store.Connection) (string, error) {
+	password, err := s.secrets.remember(s.secrets.Users, s.options.user, s.options.password)
+	if err != nil {
+		return "", err
+	}
+	_, err = ensure(func() (store.User, error) {
+		return s.stores.Users.UserByLogin(ctx, tenant.DefaultID, conn.ID, strings.ToLower(s.options.user))
+	}, func() (store.User, error) {
+		u := store.User{TenantID: tenant.DefaultID, ConnectionID: conn.ID, Profile: store.Profile{
+			Name: "Ada Lovelace", GivenName: "Ada", FamilyName: "Lovelace", Nickname: "ada",
+		}}
+		if strings.Contains(s.options.user, "@") {
+			u.Email, u.EmailVerified = s.options.user, true
+		} else {
+			u.Username = s.options.user
+		}
+		return s.provider.Connections().CreateUser(ctx, u, password)
+	})
+	return password, err
+}
+
+// managementClient makes the client that may use the management API, and returns
+// its secret.
+func (s *setup) managementClient(ctx context.Context, t *tenant.Tenant) (string, error) {
+	id := s.options.mgmtClientID
+	secret, err := s.secrets.remember(s.secrets.Clients, id, s.options.mgmtClientSecret)
+	if err != nil {
+		return "", err
+	}
+	_, err = ensure(func() (store.Client, error) {
+		return s.stores.Clients.Client(ctx, t.ID(), id)
+	}, func() (store.Client, error) {
+		c := store.Client{
+			TenantID: t.ID(), ID: id, Name: "Quickstart management", FirstParty: true,
+			TokenEndpointAuthMethod: "client_secret_post", SecretDigest: store.DigestOf(secret),
+			GrantTypes: []string{"client_credentials"}, Version: 1, CreatedAt: s.now().UTC().Truncate(time.Microsecond),
+		}
+		return c, s.stores.Clients.CreateClient(ctx, c)
+	})
+	if err != nil {
+		return "", err
+	}
+	return secret, s.clientGrant(ctx, store.ClientGrant{
+		TenantID: t.ID(), ClientID: id, Audience: t.ManagementAudience(),
+		SubjectType: store.SubjectClient, Scopes: managementScopes,
+	})
+}
+
+// api makes the API. A permissive application may ask for all of it, as the page
+// describes; a strict one needs the grant, which is given to every third party.
+func (s *setup) api(ctx context.Context, t *tenant.Tenant) error {
+	_, err := ensure(func() (store.API, error) {
+		return s.provider.Tenants().API(ctx, t, audience)
+	}, func() (store.API, error) {
+		return s.provider.Tenants().CreateAPI(ctx, store.API{
+			TenantID: t.ID(), Audience: audience, Name: "Appointments", Scopes: apiScopes, UserPolicy: store.PolicyAllowAll,
+		})
+	})
+	if err != nil {
+		return err
+	}
+	grant := store.ClientGrant{
+		TenantID: t.ID(), ClientID: store.DefaultForThirdParty, Audience: audience, SubjectType: store.SubjectUser,
+	}
+	for _, scope := range apiScopes {
+		grant.Scopes = append(grant.Scopes, scope.Value)
+	}
+	return s.clientGrant(ctx, grant)
+}
+
+func (s *setup) clientGrant(ctx context.Context, g store.ClientGrant) error {
+	_, err := ensure(func() (store.ClientGrant, error) {
+		return s.stores.ClientGrants.FindClientGrant(ctx, g.TenantID, g.ClientID, g.Audience, g.SubjectType)
+	}, func() (store.ClientGrant, error) {
+		return s.provider.Tenants().CreateClientGrant(ctx, g)
+	})
+	return err
+}
+
+// ensure finds a record or creates it; if another process creates it first, it is
+// found after all.
+func ensure[T any](find, create func() (T, error)) (T, error) {
+	v, err := find()
+	if errors.Is(err, store.ErrNotFound) {
+		if v, err = create(); errors.Is(err, store.ErrExists) {
+			v, err = find()
+		}
+	}
+	return v, err
+}

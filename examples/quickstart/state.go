@@ -1,0 +1,29 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+)
+
+// state tells scripts where things are. It is written once everything is served.
+type state struct {
+	Issuer           string `json:"issuer"`
+	CAFile           string `json:"ca_file,omitempty"`
+	MgmtClientID     string `json:"mgmt_client_id"`
+	MgmtClientSecret string `json:"mgmt_client_secret"`
+	User             string `json:"user"`
+	Password         string `json:"password"`
+	ConnectionID     string `json:"connection_id"`
+	Audience         string `json:"audience"`
+	APIURL           string `json:"api_url"`
+	AppURL           string `json:"app_url,omitempty"`
+	PprofURL         string `json:"pprof_url,omitempty"`
+}
+
+func (s state) write(path string) error {
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append(text, '\n'), os.Rename)
+}
