@@ -2,142 +2,199 @@ package tenant
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opkit/opkit/internal/management"
+	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
 )
 
-// Config is what a Directory needs.
+// Config is what a [Directory] needs. Stores, Secrets, and one of Issuer and
+// Resolver are required.
 type Config struct {
+	// Stores keeps tenants, signing keys, APIs, client grants and clients. Tenants
+	// are read on every request, so they should come through a cache; signing keys
+	// should not, because the directory keeps them itself: see KeyStaleness.
 	Stores store.Stores
-	// Secrets seal private keys; the first one seals, all open.
+
+	// KeyStaleness bounds how long a signing key that another node made, retired or
+	// deleted stays unnoticed, if Stores.SigningKeys is not cached. Zero: 5 seconds.
+	// Negative: keys are read each time.
+	KeyStaleness time.Duration
+
+	// Secrets seal private keys: the first one seals, all open. Each has at least
+	// 32 bytes.
 	Secrets [][]byte
-	// Issuer is the issuer of the single tenant; its record is created at first
-	// use and follows this value. Leave empty if Resolver is set.
+
+	// Issuer is the issuer identifier of the single tenant [DefaultID]: an https
+	// URL, or http on a loopback host, kept byte for byte. Its record is created at
+	// first use and follows this value. Empty if Resolver is set.
 	Issuer string
-	// Settings are given to the single tenant when its record is created.
+
+	// Settings are given to the single tenant when its record is created. Later the
+	// record counts.
 	Settings store.TenantSettings
-	// Resolver finds the tenant of a request. Nil: the single tenant of Issuer.
+
+	// Resolver finds the tenant of a request where there are several. Nil: the
+	// single tenant of Issuer.
 	Resolver Resolver
+
 	// Endpoints says where endpoints are mounted. Zero: the default paths.
 	Endpoints Endpoints
+
 	// Capabilities says what the mounted endpoints support, for the metadata.
 	Capabilities Capabilities
-	Now          func() time.Time
-	Logger       *slog.Logger
+
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+
+	// Logger receives internal errors and warnings. Nil: they are discarded.
+	Logger *slog.Logger
 }
 
 // DefaultID is the identifier of the single tenant.
 const DefaultID = "default"
 
-// Resolver finds the tenant that a request is for.
-type Resolver interface {
-	// Resolve returns the tenant's identifier and the path below its issuer.
-	// store.ErrNotFound: the request is for no tenant.
-	Resolve(r *http.Request) (id, path string, err error)
+// Directory knows the tenants of this process. It is safe for concurrent use.
+type Directory struct {
+	cfg      Config
+	box      *seal.Box
+	guard    *management.Guard
+	anchored bool // requests are tied to the host of the tenant's issuer
+	single   bool // the tenant DefaultID follows cfg.Issuer
+	adopted  atomic.Bool
+
+	mu      sync.RWMutex
+	entries map[string]*entry
 }
 
-// Single returns the resolver for one tenant whose issuer may have a path.
-// ByHost returns the one for hosts, ByPath for https://host/prefix/{tenant}.
-func Single(id, issuer string) Resolver { panic("not built") }
-func ByHost(tenantOf func(ctx context.Context, host string) (string, error)) Resolver {
-	panic("not built")
-}
-func ByPath(prefix string) Resolver { panic("not built") }
-
-// Endpoints are paths below the issuer ("/authorize"), or absolute URLs. Empty
-// means the default path, "-" not mounted.
-type Endpoints struct {
-	Authorization, Login, Consent, LoginCallback                                  string
-	Token, UserInfo, JWKS, Registration                                           string
-	Revocation, Introspection                                                     string
-	PushedAuthorizationRequest, DeviceAuthorization, DeviceActivation, EndSession string
-	Management                                                                    string // "/api/v2"
+// entry is what the directory keeps for a tenant that exists.
+type entry struct {
+	snapshot atomic.Pointer[Tenant]
+	keys     *keyring
 }
 
-// Capabilities says what the endpoints accept. Members that are empty are not
-// advertised.
-type Capabilities struct {
-	ResponseTypes, ResponseModes, GrantTypes, Scopes, Claims, Prompts []string
-	TokenEndpointAuthMethods, TokenEndpointAuthSigningAlgs            []string
-	IDTokenSigningAlgs, CodeChallengeMethods, SubjectTypes, ACRValues []string
+// New checks cfg. It reads and writes no store and starts no goroutine.
+func New(cfg Config) (*Directory, error) {
+	switch {
+	case cfg.Stores.Tenants == nil, cfg.Stores.SigningKeys == nil, cfg.Stores.APIs == nil,
+		cfg.Stores.ClientGrants == nil, cfg.Stores.Clients == nil:
+		return nil, errors.New("tenant: Config.Stores needs Tenants, SigningKeys, APIs, ClientGrants and Clients")
+	case cfg.Issuer == "" && cfg.Resolver == nil:
+		return nil, errors.New("tenant: Config.Issuer or Config.Resolver is required")
+	case cfg.Issuer != "" && cfg.Resolver != nil:
+		return nil, errors.New("tenant: Config.Issuer and Config.Resolver exclude each other")
+	}
+	d := &Directory{cfg: cfg, entries: map[string]*entry{}}
+	if d.cfg.Resolver == nil {
+		if err := checkIssuer(cfg.Issuer); err != nil {
+			return nil, fmt.Errorf("tenant: Config.Issuer %w", err)
+		}
+		if err := checkSettings(&cfg.Settings); err != nil {
+			return nil, fmt.Errorf("tenant: Config.Settings: %w", err)
+		}
+		d.single = true
+		d.cfg.Resolver = Single(DefaultID, cfg.Issuer)
+	}
+	if hosts, ok := d.cfg.Resolver.(byHost); ok {
+		if hosts.tenantOf == nil {
+			return nil, errors.New("tenant: ByHost needs a function")
+		}
+		d.anchored = true
+	}
+	var err error
+	if d.cfg.Endpoints, err = cfg.Endpoints.resolved(); err != nil {
+		return nil, err
+	}
+	if d.box, err = seal.New("signing-key", cfg.Secrets...); err != nil {
+		return nil, fmt.Errorf("tenant: Config.Secrets: %w", err)
+	}
+	if d.cfg.KeyStaleness == 0 {
+		d.cfg.KeyStaleness = defaultKeyStaleness
+	}
+	if d.cfg.Now == nil {
+		d.cfg.Now = time.Now
+	}
+	if d.cfg.Logger == nil {
+		d.cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	d.guard = &management.Guard{Verify: d.verifyManagement, Logger: d.cfg.Logger}
+	return d, nil
 }
 
-// Directory knows the tenants of this process.
-type Directory struct{ cfg Config }
+// Endpoints returns where endpoints are mounted, with defaults filled in. An
+// endpoint that is not mounted is [NotMounted]. The value must not be modified.
+func (d *Directory) Endpoints() *Endpoints { return &d.cfg.Endpoints }
 
-// New validates cfg.
-func New(cfg Config) (*Directory, error) { panic("not built") }
+// Resolver returns the resolver in use.
+func (d *Directory) Resolver() Resolver { return d.cfg.Resolver }
 
-// Tenant is a snapshot of a tenant. It is shared and never changes.
-type Tenant struct{ Record store.Tenant }
+// Guard returns the guard of the management API, for the handlers of other rooms.
+func (d *Directory) Guard() *management.Guard { return d.guard }
 
-func (t *Tenant) ID() string                      { return t.Record.ID }
-func (t *Tenant) Issuer() string                  { return t.Record.Issuer }
-func (t *Tenant) Settings() *store.TenantSettings { return &t.Record.Settings }
-
-// URL returns the absolute URL of an endpoint's path (issuer without trailing
-// slash, then path), or path itself if it is absolute.
-func (t *Tenant) URL(path string) string { panic("not built") }
-
-// ManagementAudience is ISSUER/api/v2/, UserInfoAudience ISSUER/userinfo.
-func (t *Tenant) ManagementAudience() string { panic("not built") }
-func (t *Tenant) UserInfoAudience() string   { panic("not built") }
-
-// FromRequest resolves the tenant of a request; store.ErrNotFound if there is
-// none. Tenant returns one by identifier.
-func (d *Directory) FromRequest(r *http.Request) (*Tenant, error)           { panic("not built") }
-func (d *Directory) Tenant(ctx context.Context, id string) (*Tenant, error) { panic("not built") }
-func (d *Directory) Endpoints() *Endpoints                                  { panic("not built") } // with defaults filled in
-
-// Sign returns the compact JWS of payload with the tenant's active key for alg
-// ("RS256", "ES256"; the key is created at first use) and typ in the header
-// ("JWT", "at+jwt").
-func (d *Directory) Sign(ctx context.Context, t *Tenant, alg, typ string, payload []byte) (string, error) {
-	panic("not built")
+// FromRequest returns the tenant that a request is for; store.ErrNotFound if
+// there is none.
+func (d *Directory) FromRequest(r *http.Request) (*Tenant, error) {
+	id, _, err := d.cfg.Resolver.Resolve(r)
+	if err != nil {
+		return nil, err
+	}
+	t, err := d.Tenant(r.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	if d.anchored && !t.servedAt(r.Host) {
+		// The host's function may have matched a suffix or a pattern. Only the host
+		// of the issuer itself may speak for the issuer.
+		return nil, store.ErrNotFound
+	}
+	return t, nil
 }
 
-// Verify checks the signature of a JWS made by Sign (current and retired,
-// not expired keys; exactly one of the algorithms RS256, ES256; header typ equal
-// to typ) and returns the payload. Claims are the caller's to check.
-func (d *Directory) Verify(ctx context.Context, t *Tenant, typ, token string) (json.RawMessage, error) {
-	panic("not built")
+// Tenant returns a tenant by its identifier; store.ErrNotFound if there is none.
+func (d *Directory) Tenant(ctx context.Context, id string) (*Tenant, error) {
+	if !validID(id) {
+		return nil, store.ErrNotFound
+	}
+	record, err := d.cfg.Stores.Tenants.Tenant(ctx, id)
+	if d.single && id == DefaultID {
+		record, err = d.follow(ctx, record, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	e := d.entry(id)
+	if t := e.snapshot.Load(); t != nil && t.of(&record) {
+		return t, nil
+	}
+	t := newTenant(record, e.keys, &d.cfg)
+	e.snapshot.Store(t)
+	return t, nil
 }
 
-// API returns the API with that audience: the built-in management API or a
-// stored one. store.ErrNotFound if there is none.
-func (d *Directory) API(ctx context.Context, t *Tenant, audience string) (store.API, error) {
-	panic("not built")
+// entry returns the entry of a tenant that exists, so that strangers cannot make
+// the map grow.
+func (d *Directory) entry(id string) *entry {
+	d.mu.RLock()
+	e := d.entries[id]
+	d.mu.RUnlock()
+	if e != nil {
+		return e
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e = d.entries[id]; e == nil {
+		e = &entry{keys: newKeyring()}
+		d.entries[id] = e
+	}
+	return e
 }
 
-// AllowedScopes returns which of an API's scopes client may ask for, applying
-// the API's policy, the client's grants and the defaults for third parties.
-// subjectType is store.SubjectUser or SubjectClient. An error is an oauth error
-// unauthorized_client (no grant covers the API, or policy denies).
-func (d *Directory) AllowedScopes(ctx context.Context, t *Tenant, api *store.API, client *store.Client, subjectType string) ([]string, error) {
-	panic("not built")
-}
-
-// Go methods for setting up.
-func (d *Directory) CreateTenant(ctx context.Context, tn store.Tenant) (store.Tenant, error) {
-	panic("not built")
-}
-func (d *Directory) UpdateSettings(ctx context.Context, tenant string, change func(*store.TenantSettings) error) (store.Tenant, error) {
-	panic("not built")
-}
-func (d *Directory) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
-	panic("not built")
-}
-func (d *Directory) CreateClientGrant(ctx context.Context, g store.ClientGrant) (store.ClientGrant, error) {
-	panic("not built")
-}
-
-// Handlers. Discovery serves both metadata documents, whatever path it is mounted at.
-func (d *Directory) Discovery() http.Handler       { panic("not built") }
-func (d *Directory) JWKS() http.Handler            { panic("not built") }
-func (d *Directory) SettingsHandler() http.Handler { panic("not built") } // GET, PATCH /api/v2/tenants/settings
-func (d *Directory) Guard() *management.Guard      { panic("not built") } // for the other rooms' management handlers
+// now returns the time as records keep it.
+func (d *Directory) now() time.Time { return d.cfg.Now().UTC().Truncate(time.Microsecond) }

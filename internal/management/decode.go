@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/opkit/opkit/internal/httpx"
 )
@@ -49,11 +48,8 @@ func Decode[T any](w http.ResponseWriter, r *http.Request) (T, error) {
 // member that holds the object, for the error's text.
 func Unmarshal[T any](object []byte, path string) (T, error) {
 	var out, zero T
-	if !utf8.Valid(object) {
-		return zero, InvalidBody("the request body is not valid UTF-8")
-	}
-	// One pass for what concerns the text as a whole: syntax, depth, and members
-	// that appear twice, at every level. What follows may then be lenient there.
+	// One pass for what concerns the text as a whole: UTF-8, syntax, depth, and
+	// members that appear twice, at every level. What follows need not look.
 	var tree map[string]any
 	if err := httpx.DecodeJSON(object, &tree); err != nil {
 		return zero, bodyError(err)

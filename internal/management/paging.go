@@ -90,7 +90,7 @@ func number(query url.Values, name string, low, high int) (int, error) {
 	return n, nil
 }
 
-// maxToken bounds what is decoded.
+// maxPagingToken bounds what is decoded.
 const maxPagingToken = 1 << 10
 
 var tokenEncoding = base64.RawURLEncoding.Strict()

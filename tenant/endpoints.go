@@ -1,0 +1,104 @@
+package tenant
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/opkit/opkit/internal/oauth"
+)
+
+// NotMounted as a member of [Endpoints] says that an endpoint is not there.
+const NotMounted = "-"
+
+// Endpoints says where endpoints are: a path below the issuer ("/authorize") or
+// an absolute URL. Empty means the default path, [NotMounted] that there is none;
+// the metadata then does not mention it.
+type Endpoints struct {
+	Authorization string // /authorize
+	Login         string // /login
+	Consent       string // /consent
+	LoginCallback string // /login/callback
+
+	Token         string // /oauth/token
+	UserInfo      string // /userinfo
+	JWKS          string // /.well-known/jwks.json
+	Registration  string // /oidc/register
+	Revocation    string // /oauth/revoke
+	Introspection string // /oauth/introspect
+
+	PushedAuthorizationRequest string // /oauth/par
+	DeviceAuthorization        string // /oauth/device/code
+	DeviceActivation           string // /activate
+	EndSession                 string // /oidc/logout
+
+	// Management is the root of the management API, without a trailing slash.
+	Management string // /api/v2
+}
+
+// Capabilities says what the mounted endpoints support. Members that are empty
+// are not advertised.
+type Capabilities struct {
+	ResponseTypes, ResponseModes, GrantTypes, Scopes, Claims, Prompts []string
+	TokenEndpointAuthMethods, TokenEndpointAuthSigningAlgs            []string
+	IDTokenSigningAlgs, CodeChallengeMethods, SubjectTypes, ACRValues []string
+}
+
+// resolved fills in the defaults and checks each endpoint.
+func (e Endpoints) resolved() (Endpoints, error) {
+	taken := map[string]string{}
+	for _, endpoint := range []struct {
+		name  string
+		value *string
+		path  string
+	}{
+		{"Authorization", &e.Authorization, "/authorize"},
+		{"Login", &e.Login, "/login"},
+		{"Consent", &e.Consent, "/consent"},
+		{"LoginCallback", &e.LoginCallback, "/login/callback"},
+		{"Token", &e.Token, "/oauth/token"},
+		{"UserInfo", &e.UserInfo, "/userinfo"},
+		{"JWKS", &e.JWKS, "/.well-known/jwks.json"},
+		{"Registration", &e.Registration, "/oidc/register"},
+		{"Revocation", &e.Revocation, "/oauth/revoke"},
+		{"Introspection", &e.Introspection, "/oauth/introspect"},
+		{"PushedAuthorizationRequest", &e.PushedAuthorizationRequest, "/oauth/par"},
+		{"DeviceAuthorization", &e.DeviceAuthorization, "/oauth/device/code"},
+		{"DeviceActivation", &e.DeviceActivation, "/activate"},
+		{"EndSession", &e.EndSession, "/oidc/logout"},
+		{"Management", &e.Management, "/api/v2"},
+	} {
+		if *endpoint.value == "" {
+			*endpoint.value = endpoint.path
+		}
+		if *endpoint.value == NotMounted {
+			continue
+		}
+		if err := checkEndpoint(*endpoint.value); err != nil {
+			return Endpoints{}, fmt.Errorf("tenant: Endpoints.%s %w", endpoint.name, err)
+		}
+		if other, ok := taken[*endpoint.value]; ok {
+			return Endpoints{}, fmt.Errorf("tenant: Endpoints.%s and Endpoints.%s are the same", other, endpoint.name)
+		}
+		taken[*endpoint.value] = endpoint.name
+	}
+	return e, nil
+}
+
+// checkEndpoint accepts a plain path and an absolute https URL, or http on a
+// loopback host.
+func checkEndpoint(value string) error {
+	if strings.HasPrefix(value, "/") {
+		if !plainPath(value) || strings.Contains(value, "//") || strings.HasSuffix(value, "/") || strings.Contains(value+"/", "/./") || strings.Contains(value+"/", "/../") {
+			return fmt.Errorf("%q is not a plain path without trailing slash", value)
+		}
+		return nil
+	}
+	kind, err := oauth.ClassifyRedirectURI(value)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q %w", value, err)
+	case kind != oauth.RedirectWeb && kind != oauth.RedirectLoopback:
+		return fmt.Errorf("%q is neither a path nor an https URL", value)
+	}
+	return nil
+}

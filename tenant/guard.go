@@ -1,0 +1,85 @@
+package tenant
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/opkit/opkit/internal/management"
+	"github.com/opkit/opkit/store"
+)
+
+// Scopes of the management API.
+const (
+	ScopeReadTenantSettings   = "read:tenant_settings"
+	ScopeUpdateTenantSettings = "update:tenant_settings"
+	ScopeReadConnections      = "read:connections"
+	ScopeCreateConnections    = "create:connections"
+	ScopeUpdateConnections    = "update:connections"
+	ScopeDeleteConnections    = "delete:connections"
+)
+
+// managementClaims are the claims of an access token (RFC 9068 §2.2) that the
+// guard looks at.
+type managementClaims struct {
+	Issuer   string   `json:"iss"`
+	Audience audience `json:"aud"`
+	Subject  string   `json:"sub"`
+	ClientID string   `json:"client_id"`
+	Scope    string   `json:"scope"`
+	Expires  int64    `json:"exp"`
+}
+
+// audience is a string or an array of strings (RFC 7519 §4.1.3).
+type audience []string
+
+func (a *audience) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*a = audience{one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(a))
+}
+
+// verifyManagement checks the token of a request to the management API.
+func (d *Directory) verifyManagement(r *http.Request, token string) (management.Caller, error) {
+	t, err := d.FromRequest(r)
+	if errors.Is(err, store.ErrNotFound) {
+		return management.Caller{}, management.Errorf(http.StatusNotFound, "", "There is no tenant at this address.")
+	}
+	if err != nil {
+		return management.Caller{}, err
+	}
+	payload, err := d.Verify(r.Context(), t, typATJWT, token)
+	if errors.Is(err, ErrInvalidToken) {
+		return management.Caller{}, management.InvalidToken(err)
+	}
+	if err != nil {
+		return management.Caller{}, err
+	}
+	var claims managementClaims
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return management.Caller{}, management.InvalidToken(err)
+	}
+	var broken string
+	switch {
+	case claims.Issuer != t.Issuer():
+		broken = "iss is not this tenant's issuer"
+	case !slices.Contains(claims.Audience, t.ManagementAudience()):
+		broken = "aud is not the management API"
+	case claims.Expires <= d.now().Unix():
+		broken = "it has expired"
+	case claims.ClientID == "" || claims.Subject != claims.ClientID+"@clients":
+		// What API answers for this audience never lets a user's token come to be.
+		broken = "it was not issued to a client for itself"
+	}
+	if broken != "" {
+		return management.Caller{}, management.InvalidToken(errors.New(broken))
+	}
+	return management.Caller{
+		TenantID: t.ID(), ClientID: claims.ClientID, Subject: claims.Subject, Scopes: strings.Fields(claims.Scope),
+	}, nil
+}

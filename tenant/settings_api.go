@@ -1,0 +1,150 @@
+package tenant
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/internal/management"
+	"github.com/opkit/opkit/store"
+)
+
+// settingsView is how the management API shows settings: every member that has a
+// value, with defaults filled in.
+type settingsView struct {
+	FriendlyName        string            `json:"friendly_name,omitempty"`
+	PictureURL          string            `json:"picture_url,omitempty"`
+	SupportEmail        string            `json:"support_email,omitempty"`
+	SupportURL          string            `json:"support_url,omitempty"`
+	DefaultAudience     string            `json:"default_audience,omitempty"`
+	DefaultDirectory    string            `json:"default_directory,omitempty"`
+	SessionLifetime     float64           `json:"session_lifetime"`
+	IdleSessionLifetime float64           `json:"idle_session_lifetime"`
+	AllowedLogoutURLs   []string          `json:"allowed_logout_urls"`
+	Flags               store.TenantFlags `json:"flags"`
+	SecurityMode        string            `json:"dynamic_client_registration_security_mode"`
+}
+
+func viewSettings(s *store.TenantSettings) settingsView {
+	v := settingsView{
+		FriendlyName: s.FriendlyName, PictureURL: s.PictureURL, SupportEmail: s.SupportEmail, SupportURL: s.SupportURL,
+		DefaultAudience: s.DefaultAudience, DefaultDirectory: s.DefaultDirectory,
+		SessionLifetime: s.SessionLifetime, IdleSessionLifetime: s.IdleSessionLifetime,
+		AllowedLogoutURLs: s.AllowedLogoutURLs, Flags: s.Flags, SecurityMode: s.DynamicClientRegistrationSecurityMode,
+	}
+	if v.SessionLifetime == 0 {
+		v.SessionLifetime = defaultSessionLifetime
+	}
+	if v.IdleSessionLifetime == 0 {
+		v.IdleSessionLifetime = defaultIdleSessionLifetime
+	}
+	if v.AllowedLogoutURLs == nil {
+		v.AllowedLogoutURLs = []string{}
+	}
+	if v.SecurityMode == "" {
+		v.SecurityMode = store.ModeStrict
+	}
+	return v
+}
+
+// settingsPatch is the body of a PATCH. Null resets a member; flags merge member
+// by member, and a flag is a boolean or is left out.
+type settingsPatch struct {
+	FriendlyName        management.Nullable[string]   `json:"friendly_name"`
+	PictureURL          management.Nullable[string]   `json:"picture_url"`
+	SupportEmail        management.Nullable[string]   `json:"support_email"`
+	SupportURL          management.Nullable[string]   `json:"support_url"`
+	DefaultAudience     management.Nullable[string]   `json:"default_audience"`
+	DefaultDirectory    management.Nullable[string]   `json:"default_directory"`
+	SessionLifetime     management.Nullable[float64]  `json:"session_lifetime"`
+	IdleSessionLifetime management.Nullable[float64]  `json:"idle_session_lifetime"`
+	AllowedLogoutURLs   management.Nullable[[]string] `json:"allowed_logout_urls"`
+	Flags               *flagsPatch                   `json:"flags"`
+	SecurityMode        management.Nullable[string]   `json:"dynamic_client_registration_security_mode"`
+}
+
+type flagsPatch struct {
+	EnableDynamicClientRegistration *bool `json:"enable_dynamic_client_registration"`
+}
+
+// check refuses values that the record uses for "default": who means the default
+// says null.
+func (p *settingsPatch) check() error {
+	for _, lifetime := range []struct {
+		member string
+		value  management.Nullable[float64]
+	}{
+		{"session_lifetime", p.SessionLifetime},
+		{"idle_session_lifetime", p.IdleSessionLifetime},
+	} {
+		if lifetime.value.Sent && !lifetime.value.Null && lifetime.value.Value == 0 {
+			return &settingError{lifetime.member, errLifetime.Error()}
+		}
+	}
+	if p.SecurityMode.Sent && !p.SecurityMode.Null && p.SecurityMode.Value == "" {
+		return &settingError{"dynamic_client_registration_security_mode", checkMode("?").Error()}
+	}
+	return nil
+}
+
+func (p *settingsPatch) apply(s *store.TenantSettings) error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	p.FriendlyName.ApplyTo(&s.FriendlyName)
+	p.PictureURL.ApplyTo(&s.PictureURL)
+	p.SupportEmail.ApplyTo(&s.SupportEmail)
+	p.SupportURL.ApplyTo(&s.SupportURL)
+	p.DefaultAudience.ApplyTo(&s.DefaultAudience)
+	p.DefaultDirectory.ApplyTo(&s.DefaultDirectory)
+	p.SessionLifetime.ApplyTo(&s.SessionLifetime)
+	p.IdleSessionLifetime.ApplyTo(&s.IdleSessionLifetime)
+	if p.AllowedLogoutURLs.Sent {
+		s.AllowedLogoutURLs = slices.Clone(p.AllowedLogoutURLs.Value)
+	}
+	p.SecurityMode.ApplyTo(&s.DynamicClientRegistrationSecurityMode)
+	if f := p.Flags; f != nil && f.EnableDynamicClientRegistration != nil {
+		s.Flags.EnableDynamicClientRegistration = *f.EnableDynamicClientRegistration
+	}
+	return nil
+}
+
+// SettingsHandler serves the tenant's settings: GET with the scope
+// read:tenant_settings, PATCH with update:tenant_settings. Both answer 200 with
+// the whole object. (Default path /api/v2/tenants/settings.)
+func (d *Directory) SettingsHandler() http.Handler {
+	return management.Methods{
+		http.MethodGet:   d.guard.Require(ScopeReadTenantSettings, d.getSettings),
+		http.MethodPatch: d.guard.Require(ScopeUpdateTenantSettings, d.patchSettings),
+	}
+}
+
+func (d *Directory) getSettings(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
+	t, err := d.Tenant(r.Context(), caller.TenantID)
+	if err != nil {
+		return err
+	}
+	httpx.WriteJSON(w, http.StatusOK, viewSettings(t.Settings()))
+	return nil
+}
+
+func (d *Directory) patchSettings(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
+	patch, err := management.Decode[settingsPatch](w, r)
+	if err != nil {
+		return err
+	}
+	record, err := d.UpdateSettings(r.Context(), caller.TenantID, patch.apply)
+	if broken, ok := errors.AsType[*settingError](err); ok {
+		return management.InvalidBody("%s", broken.Error())
+	}
+	if errors.Is(err, store.ErrConflict) {
+		return management.Errorf(http.StatusConflict, "", "The settings are being changed by others, try again.")
+	}
+	if err != nil {
+		return err
+	}
+	d.cfg.Logger.InfoContext(r.Context(), "tenant settings changed", "tenant", caller.TenantID, "client_id", caller.ClientID)
+	httpx.WriteJSON(w, http.StatusOK, viewSettings(&record.Settings))
+	return nil
+}
