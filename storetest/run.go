@@ -11,55 +11,51 @@ import (
 //
 // Users are checked only if UserAdmin is set, because otherwise the kit cannot
 // create any: see [RunUserStore].
-func Run(t *testing.T, newStores func(t *testing.T) store.Stores, opts *Options[store.Stores]) {}
-
-// RunTenants checks a [store.TenantStore].
-func RunTenants(t *testing.T, newStore func(t *testing.T) store.TenantStore, opts *Options[store.TenantStore]) {
+func Run(t *testing.T, newStores func(t *testing.T) store.Stores, opts *Options[store.Stores]) {
+	t.Run("Stores", func(t *testing.T) {
+		if err := newStores(t).Validate(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	runPart(t, "Tenants", newStores, opts, RunTenants, func(s store.Stores) store.TenantStore { return s.Tenants })
+	runPart(t, "Connections", newStores, opts, RunConnections, func(s store.Stores) store.ConnectionStore { return s.Connections })
+	runPart(t, "Clients", newStores, opts, RunClients, func(s store.Stores) store.ClientStore { return s.Clients })
+	runPart(t, "APIs", newStores, opts, RunAPIs, func(s store.Stores) store.APIStore { return s.APIs })
+	runPart(t, "ClientGrants", newStores, opts, RunClientGrants, func(s store.Stores) store.ClientGrantStore { return s.ClientGrants })
+	runPart(t, "SigningKeys", newStores, opts, RunSigningKeys, func(s store.Stores) store.SigningKeyStore { return s.SigningKeys })
+	runPart(t, "Users", newStores, opts, RunUsers, func(s store.Stores) Users {
+		return struct {
+			store.UserStore
+			store.UserAdmin
+		}{s.Users, s.UserAdmin}
+	})
+	runPart(t, "Sessions", newStores, opts, RunSessions, func(s store.Stores) store.SessionStore { return s.Sessions })
+	runPart(t, "Grants", newStores, opts, RunGrants, func(s store.Stores) store.GrantFamilyStore { return s.Grants })
+	runPart(t, "Tickets", newStores, opts, RunTickets, func(s store.Stores) store.TicketStore { return s.Tickets })
 }
 
-// RunConnections checks a [store.ConnectionStore].
-func RunConnections(t *testing.T, newStore func(t *testing.T) store.ConnectionStore, opts *Options[store.ConnectionStore]) {
+// runPart runs the checks of one interface on a part of the stores.
+func runPart[S any](t *testing.T, name string, newStores func(t *testing.T) store.Stores, opts *Options[store.Stores],
+	run func(*testing.T, func(t *testing.T) S, *Options[S]), part func(store.Stores) S,
+) {
+	// Checks run one after the other, so there is one whole at a time.
+	var whole store.Stores
+	newPart := func(t *testing.T) S {
+		whole = newStores(t)
+		if name == "Users" && whole.UserAdmin == nil {
+			t.Skip("Stores.UserAdmin is nil: use RunUserStore")
+		}
+		return part(whole)
+	}
+	var partial Options[S]
+	if opts != nil && opts.Reopen != nil {
+		partial.Reopen = func(t *testing.T, _ S) S {
+			whole = opts.Reopen(t, whole)
+			return part(whole)
+		}
+	}
+	if opts != nil && opts.Second != nil {
+		partial.Second = func(t *testing.T, _ S) S { return part(opts.Second(t, whole)) }
+	}
+	t.Run(name, func(t *testing.T) { run(t, newPart, &partial) })
 }
-
-// Users is what [RunUsers] checks: both sides of a user directory.
-type Users interface {
-	store.UserStore
-	store.UserAdmin
-}
-
-// RunUsers checks a [store.UserStore] together with its [store.UserAdmin].
-func RunUsers(t *testing.T, newStore func(t *testing.T) Users, opts *Options[Users]) {}
-
-// RunUserStore checks a [store.UserStore] over a host's own users.
-func RunUserStore(t *testing.T, newStore func(t *testing.T, users []store.User) store.UserStore) {}
-
-// RunClients checks a [store.ClientStore].
-func RunClients(t *testing.T, newStore func(t *testing.T) store.ClientStore, opts *Options[store.ClientStore]) {
-}
-
-// RunAPIs checks a [store.APIStore].
-func RunAPIs(t *testing.T, newStore func(t *testing.T) store.APIStore, opts *Options[store.APIStore]) {
-}
-
-// RunClientGrants checks a [store.ClientGrantStore].
-func RunClientGrants(t *testing.T, newStore func(t *testing.T) store.ClientGrantStore, opts *Options[store.ClientGrantStore]) {
-}
-
-// RunSigningKeys checks a [store.SigningKeyStore].
-func RunSigningKeys(t *testing.T, newStore func(t *testing.T) store.SigningKeyStore, opts *Options[store.SigningKeyStore]) {
-}
-
-// RunSessions checks a [store.SessionStore].
-func RunSessions(t *testing.T, newStore func(t *testing.T) store.SessionStore, opts *Options[store.SessionStore]) {
-}
-
-// RunGrants checks a [store.GrantFamilyStore].
-func RunGrants(t *testing.T, newStore func(t *testing.T) store.GrantFamilyStore, opts *Options[store.GrantFamilyStore]) {
-}
-
-// RunTickets checks a [store.TicketStore].
-func RunTickets(t *testing.T, newStore func(t *testing.T) store.TicketStore, opts *Options[store.TicketStore]) {
-}
-
-// Benchmark measures the calls that requests wait for.
-func Benchmark(b *testing.B, newStores func(b *testing.B) store.Stores) {}

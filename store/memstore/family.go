@@ -1,0 +1,209 @@
+package memstore
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/opkit/opkit/store"
+)
+
+// familyRow is a family and the flag that it shares with its grant.
+type familyRow struct {
+	store.Family
+	ended *atomic.Bool // see grantRow
+}
+
+func familyPlaceOfGrant(f *familyRow) place { return place{f.TenantID, f.GrantID, f.ID} }
+
+func familyPlaceOfSession(f *familyRow) place { return place{f.TenantID, f.SID, f.ID} }
+
+func familyPlaceOfUser(f *familyRow) place { return place{f.TenantID, f.UserID, f.ID} }
+
+func familyPlaceOfClient(f *familyRow) place { return place{f.TenantID, f.ClientID, f.ID} }
+
+// The indexes of the orders in familySchema.
+const (
+	familiesByGrant = iota
+	familiesBySession
+	familiesByUser
+	familiesByClient
+	familiesByExpiry
+)
+
+var familySchema = schema[key, familyRow]{
+	key:     func(f *familyRow) key { return key{f.TenantID, f.ID} },
+	expires: func(f *familyRow) time.Time { return f.ExpiresAt },
+	orders: []func(a, b *familyRow) int{
+		familiesByGrant:   by(familyPlaceOfGrant),
+		familiesBySession: by(familyPlaceOfSession),
+		familiesByUser:    by(familyPlaceOfUser),
+		familiesByClient:  by(familyPlaceOfClient),
+		familiesByExpiry:  compareFamilyExpiry,
+	},
+}
+
+func compareFamilyExpiry(a, b *familyRow) int {
+	if c := a.ExpiresAt.Compare(b.ExpiresAt); c != 0 {
+		return c
+	}
+	return place{a.TenantID, "", a.ID}.compare(place{b.TenantID, "", b.ID})
+}
+
+// familyLive reports whether the family exists, revoked or not.
+func (s *Store) familyLive(f *familyRow, now time.Time) bool {
+	return s.families.live(f, now) && !f.ended.Load()
+}
+
+// revokeFamily returns what f becomes when it is revoked.
+func revokeFamily(f *familyRow, until, now time.Time) *familyRow {
+	next := *f
+	if next.RevokedAt.IsZero() {
+		next.RevokedAt = utc(now)
+	}
+	if until = utc(until); until.After(next.ExpiresAt) {
+		next.ExpiresAt = until
+	}
+	return &next
+}
+
+// StartFamily implements [store.FamilyStore].
+func (s *Store) StartFamily(ctx context.Context, f store.Family, now time.Time) (store.Family, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Family{}, err
+	}
+	g := s.grants.get(key{f.TenantID, f.GrantID})
+	if g == nil {
+		return store.Family{}, store.ErrNotFound
+	}
+	next := &familyRow{Family: f, ended: g.ended}
+	next.Generation = 0
+	next.RotatedAt = time.Time{}
+	next.RevokedAt = time.Time{}
+	next.CreatedAt = utc(f.CreatedAt)
+	next.ExpiresAt = utc(f.ExpiresAt)
+
+	var seen *familyRow
+	err := s.families.change(s.families.key(next), func(old *familyRow) (*familyRow, error) {
+		if s.familyLive(old, now) {
+			seen = old
+			return nil, store.ErrConsumed
+		}
+		// Decided here, under the lock that sweepFamilies takes after the flag was
+		// set: either this call sees the flag, or the sweep sees this family.
+		if next.ended.Load() {
+			return nil, store.ErrNotFound
+		}
+		seen = next
+		return next, nil
+	})
+	if seen == nil {
+		return store.Family{}, err
+	}
+	return seen.Family, err
+}
+
+// Family implements [store.FamilyStore].
+func (s *Store) Family(ctx context.Context, tenant, id string, now time.Time) (store.Family, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Family{}, err
+	}
+	f := s.families.get(key{tenant, id})
+	switch {
+	case !s.familyLive(f, now):
+		return store.Family{}, store.ErrNotFound
+	case !f.RevokedAt.IsZero():
+		return f.Family, store.ErrConsumed
+	}
+	return f.Family, nil
+}
+
+// RotateFamily implements [store.FamilyStore].
+func (s *Store) RotateFamily(ctx context.Context, tenant, id string, generation int64, expiresAt, now time.Time) (store.Family, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Family{}, err
+	}
+	var seen *familyRow
+	err := s.families.change(key{tenant, id}, func(old *familyRow) (*familyRow, error) {
+		if !s.familyLive(old, now) {
+			return nil, store.ErrNotFound
+		}
+		seen = old
+		if !old.RevokedAt.IsZero() || old.Generation != generation {
+			return nil, store.ErrConsumed
+		}
+		next := *old
+		next.Generation++
+		next.RotatedAt = utc(now)
+		next.ExpiresAt = utc(expiresAt)
+		seen = &next
+		return seen, nil
+	})
+	if seen == nil {
+		return store.Family{}, err
+	}
+	return seen.Family, err
+}
+
+// RevokeFamily implements [store.FamilyStore].
+func (s *Store) RevokeFamily(ctx context.Context, tenant, id string, until, now time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.families.change(key{tenant, id}, func(old *familyRow) (*familyRow, error) {
+		if !s.familyLive(old, now) {
+			return old, nil // rule 5: it must not live again until then
+		}
+		return revokeFamily(old, until, now), nil
+	})
+}
+
+// RevokeFamilies implements [store.FamilyStore].
+func (s *Store) RevokeFamilies(ctx context.Context, tenant string, filter store.FamilyFilter, until, now time.Time) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	// The order that needs the fewest families to be looked at.
+	var order int
+	var of func(*familyRow) place
+	var group string
+	switch {
+	case filter.SID != "":
+		order, of, group = familiesBySession, familyPlaceOfSession, filter.SID
+	case filter.UserID != "":
+		order, of, group = familiesByUser, familyPlaceOfUser, filter.UserID
+	case filter.ClientID != "":
+		order, of, group = familiesByClient, familyPlaceOfClient, filter.ClientID
+	default:
+		return 0, nil
+	}
+	return s.families.changeAll(order, of, tenant, group, func(f *familyRow) *familyRow {
+		switch {
+		case filter.SID != "" && f.SID != filter.SID,
+			filter.UserID != "" && f.UserID != filter.UserID,
+			filter.ClientID != "" && f.ClientID != filter.ClientID,
+			!f.RevokedAt.IsZero(), !s.familyLive(f, now):
+			return f
+		}
+		return revokeFamily(f, until, now)
+	}), nil
+}
+
+// CollectFamilies implements [store.FamilyStore].
+func (s *Store) CollectFamilies(ctx context.Context, now time.Time, limit int) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.families.collect(now, limit), nil
+}
+
+// sweepFamilies removes the families of a deleted grant, which are absent
+// already.
+func (s *Store) sweepFamilies(tenant, grant string) {
+	s.families.changeAll(familiesByGrant, familyPlaceOfGrant, tenant, grant, func(f *familyRow) *familyRow {
+		if f.ended.Load() {
+			return nil
+		}
+		return f // of another grant that took the identifier meanwhile
+	})
+}
