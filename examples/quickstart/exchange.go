@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/opkit/opkit/examples/internal/browser"
 )
 
 // printer is a transport that prints every request and its answer.
@@ -42,7 +44,7 @@ func (p *printer) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp.Body = io.NopCloser(bytes.NewReader(received))
 	shown := received
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
-		shown = fmt.Appendf(nil, "(the page %q)", page{body: string(received)}.title())
+		shown = fmt.Appendf(nil, "(the page %q)", browser.Page{Body: string(received)}.Title())
 	}
 	p.print("< ", resp.Proto+" "+resp.Status, resp.Header, shown)
 	fmt.Fprintln(p.out)

@@ -121,7 +121,7 @@ func (w *walk) start(ctx context.Context, token string) error {
 	if w.Enabled || w.Promoted {
 		w.say("The data is not new: taking back what an earlier walk did.")
 		for path, body := range map[string]string{
-			"/api/v2/tenants/settings":               `{"flags":{"enable_dynamic_client_registration":false}}`,
+			"/api/v2/tenants/settings":              `{"flags":{"enable_dynamic_client_registration":false}}`,
 			"/api/v2/connections/" + w.ConnectionID: `{"is_domain_connection":false}`,
 		} {
 			if _, err := w.send(ctx, http.MethodPatch, path, token, body, nil); err != nil {

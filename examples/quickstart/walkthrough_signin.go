@@ -11,12 +11,14 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/opkit/opkit/examples/internal/browser"
 )
 
 // configure performs "Configure your application": signing a user in and calling
 // the API.
 func (w *walk) configure(ctx context.Context, transport http.RoundTripper, app registered) error {
-	b := newBrowser(transport, pageCallback)
+	b := browser.New(transport, pageCallback)
 
 	w.title("Send the user to the authorization URL")
 	answer, err := w.signIn(ctx, b, app, url.Values{"response_type": {"id_token token"}, "nonce": {"a-nonce"}}, true)
@@ -65,7 +67,7 @@ func (w *walk) configure(ctx context.Context, transport http.RoundTripper, app r
 }
 
 // standardScopes asks for the standard scopes about users.
-func (w *walk) standardScopes(ctx context.Context, b *browser, app registered) error {
+func (w *walk) standardScopes(ctx context.Context, b *browser.Browser, app registered) error {
 	w.title("Request standard OIDC scopes about users, such as profile and email")
 	answer, err := w.signIn(ctx, b, app, url.Values{
 		"response_type": {"id_token token"}, "nonce": {"another-nonce"}, "scope": {"openid profile email"}, "audience": nil,
@@ -83,7 +85,7 @@ func (w *walk) standardScopes(ctx context.Context, b *browser, app registered) e
 }
 
 // useSecret uses the client secret for what the page says it is for.
-func (w *walk) useSecret(ctx context.Context, b *browser, app registered) error {
+func (w *walk) useSecret(ctx context.Context, b *browser.Browser, app registered) error {
 	w.title("The client secret authenticates to the token endpoint")
 	answer, err := w.signIn(ctx, b, app, url.Values{"response_type": {"code"}}, false)
 	if err != nil {
@@ -134,7 +136,7 @@ func (w *walk) useSecret(ctx context.Context, b *browser, app registered) error 
 // changed by change, and returns the answer that arrives at the redirect URI. The
 // login form is filled in if it appears; consentAsked says whether the user must
 // be asked for consent.
-func (w *walk) signIn(ctx context.Context, b *browser, app registered, change url.Values, consentAsked bool) (url.Values, error) {
+func (w *walk) signIn(ctx context.Context, b *browser.Browser, app registered, change url.Values, consentAsked bool) (url.Values, error) {
 	query := url.Values{
 		"audience": {w.Audience}, "scope": {"appointments contacts"}, "client_id": {app.ClientID},
 		"redirect_uri": {pageCallback}, "state": {"opaque-value"},
@@ -142,34 +144,34 @@ func (w *walk) signIn(ctx context.Context, b *browser, app registered, change ur
 	for name, values := range change {
 		query[name] = values
 	}
-	p, err := b.open(ctx, joinURL(w.Issuer, "/authorize")+"?"+query.Encode())
+	p, err := b.Open(ctx, joinURL(w.Issuer, "/authorize")+"?"+query.Encode())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.button("login-submit"); err == nil {
+	if _, err := p.Button("login-submit"); err == nil {
 		w.say("The provider's login page. Signing in as " + w.User + ".")
-		if p, err = b.submit(ctx, p, map[string]string{"username": w.User, "password": w.Password}, ""); err != nil {
+		if p, err = b.Submit(ctx, p, map[string]string{"username": w.User, "password": w.Password}, ""); err != nil {
 			return nil, err
 		}
 	}
-	allow, err := p.button("consent-allow")
+	allow, err := p.Button("consent-allow")
 	if consentAsked {
 		w.check(err == nil, "the user is asked for consent")
 	}
 	if err == nil {
 		w.say("The provider's consent page. Allowing what is asked for.")
-		if p, err = b.submit(ctx, p, nil, allow); err != nil {
+		if p, err = b.Submit(ctx, p, nil, allow); err != nil {
 			return nil, err
 		}
 	}
-	if !strings.HasPrefix(p.address.String(), pageCallback) {
-		return nil, errors.New("the browser did not arrive at the redirect URI but at the page “" + p.title() + "”")
+	if !strings.HasPrefix(p.Address.String(), pageCallback) {
+		return nil, errors.New("the browser did not arrive at the redirect URI but at the page “" + p.Title() + "”")
 	}
 	if query.Get("response_type") == "code" {
-		return p.address.Query(), nil
+		return p.Address.Query(), nil
 	}
-	w.say("The browser arrives at " + p.address.String())
-	return url.ParseQuery(p.address.EscapedFragment())
+	w.say("The browser arrives at " + p.Address.String())
+	return url.ParseQuery(p.Address.EscapedFragment())
 }
 
 // idToken checks an ID token as an application does and returns its claims.

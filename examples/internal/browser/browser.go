@@ -1,4 +1,4 @@
-package main
+package browser
 
 import (
 	"context"
@@ -13,27 +13,28 @@ import (
 	"strings"
 )
 
-// browser does what a person does with the provider's pages: it follows
-// redirects, keeps cookies, fills in forms. It has no scripts; the pages need none.
-type browser struct {
+// Browser is one person's browser, with its cookies.
+type Browser struct {
 	client *http.Client
-	// stop is the prefix of addresses that are not visited: the application's.
-	stop string
+	stop   string
 }
 
-// page is where the browser is.
-type page struct {
-	address *url.URL
-	status  int
-	body    string
+// Page is where a browser is.
+type Page struct {
+	Address *url.URL
+	Status  int
+	Body    string
 }
 
-func newBrowser(transport http.RoundTripper, stop string) *browser {
+// New returns a browser without cookies. It follows redirects, but does not visit
+// addresses that begin with stop, which are those of the application: it arrives
+// there with an empty page.
+func New(transport http.RoundTripper, stop string) *Browser {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		panic(err) // never: there are no options
 	}
-	return &browser{stop: stop, client: &http.Client{
+	return &Browser{stop: stop, client: &http.Client{
 		Transport: transport,
 		Jar:       jar,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -42,25 +43,25 @@ func newBrowser(transport http.RoundTripper, stop string) *browser {
 	}}
 }
 
-// open visits an address and follows redirects up to one that it must not visit.
-func (b *browser) open(ctx context.Context, address string) (page, error) {
+// Open visits an address.
+func (b *Browser) Open(ctx context.Context, address string) (Page, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return page{}, err
+		return Page{}, err
 	}
 	return b.visit(req)
 }
 
-// submit fills in the first form of p and sends it. button is the name=value of
-// the button, empty if it has none.
-func (b *browser) submit(ctx context.Context, p page, fill map[string]string, button string) (page, error) {
+// Submit fills in the first form of p and sends it with the button that
+// [Page.Button] returned; empty if it has neither name nor value.
+func (b *Browser) Submit(ctx context.Context, p Page, fill map[string]string, button string) (Page, error) {
 	form, err := findForm(p)
 	if err != nil {
-		return page{}, err
+		return Page{}, err
 	}
 	for name, value := range fill {
 		if !form.fields.Has(name) {
-			return page{}, fmt.Errorf("the form at %s has no field %s", p.address, name)
+			return Page{}, fmt.Errorf("the form at %s has no field %s", p.Address, name)
 		}
 		form.fields.Set(name, value)
 	}
@@ -69,39 +70,39 @@ func (b *browser) submit(ctx context.Context, p page, fill map[string]string, bu
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, form.action, strings.NewReader(form.fields.Encode()))
 	if err != nil {
-		return page{}, err
+		return Page{}, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Origin", p.address.Scheme+"://"+p.address.Host)
+	req.Header.Set("Origin", p.Address.Scheme+"://"+p.Address.Host)
 	return b.visit(req)
 }
 
-func (b *browser) visit(req *http.Request) (page, error) {
+func (b *Browser) visit(req *http.Request) (Page, error) {
 	for range 10 {
 		resp, err := b.client.Do(req)
 		if err != nil {
-			return page{}, err
+			return Page{}, err
 		}
 		body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 		resp.Body.Close()
 		if err != nil {
-			return page{}, err
+			return Page{}, err
 		}
 		location, err := resp.Location()
 		if errors.Is(err, http.ErrNoLocation) {
-			return page{address: req.URL, status: resp.StatusCode, body: string(body)}, nil
+			return Page{Address: req.URL, Status: resp.StatusCode, Body: string(body)}, nil
 		}
 		if err != nil {
-			return page{}, err
+			return Page{}, err
 		}
 		if strings.HasPrefix(location.String(), b.stop) {
-			return page{address: location, status: resp.StatusCode}, nil
+			return Page{Address: location, Status: resp.StatusCode}, nil
 		}
 		if req, err = http.NewRequestWithContext(req.Context(), http.MethodGet, location.String(), nil); err != nil {
-			return page{}, err
+			return Page{}, err
 		}
 	}
-	return page{}, errors.New("more than 10 redirects")
+	return Page{}, errors.New("more than 10 redirects")
 }
 
 // form is a form of a page.
@@ -119,12 +120,12 @@ var (
 
 // findForm reads the first form of the provider's own pages, which is all the HTML
 // that this browser has to understand.
-func findForm(p page) (form, error) {
-	found := formTag.FindStringSubmatch(p.body)
+func findForm(p Page) (form, error) {
+	found := formTag.FindStringSubmatch(p.Body)
 	if found == nil {
-		return form{}, fmt.Errorf("the page %q at %s has no form", p.title(), p.address)
+		return form{}, fmt.Errorf("the page %q at %s has no form", p.Title(), p.Address)
 	}
-	action, err := p.address.Parse(attributes(found[1])["action"])
+	action, err := p.Address.Parse(attributes(found[1])["action"])
 	if err != nil {
 		return form{}, err
 	}
@@ -140,9 +141,9 @@ func findForm(p page) (form, error) {
 	return f, nil
 }
 
-// button returns name=value of the button with that id.
-func (p page) button(id string) (string, error) {
-	for _, tag := range inputTag.FindAllStringSubmatch(p.body, -1) {
+// Button returns name=value of the button with that id.
+func (p Page) Button(id string) (string, error) {
+	for _, tag := range inputTag.FindAllStringSubmatch(p.Body, -1) {
 		if a := attributes(tag[1]); a["id"] == id {
 			if a["name"] == "" {
 				return "", nil
@@ -150,11 +151,12 @@ func (p page) button(id string) (string, error) {
 			return a["name"] + "=" + a["value"], nil
 		}
 	}
-	return "", fmt.Errorf("the page %q at %s has no button %s", p.title(), p.address, id)
+	return "", fmt.Errorf("the page %q at %s has no button %s", p.Title(), p.Address, id)
 }
 
-func (p page) title() string {
-	if found := titleTag.FindStringSubmatch(p.body); found != nil {
+// Title returns the text of the page's title.
+func (p Page) Title() string {
+	if found := titleTag.FindStringSubmatch(p.Body); found != nil {
 		return strings.TrimSpace(html.UnescapeString(found[1]))
 	}
 	return ""
