@@ -1,0 +1,215 @@
+package clientauth
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	josejson "github.com/go-jose/go-jose/v4/json"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// This file implements RFC 7523 §3 (JWT assertions for client authentication)
+// with the rules of OpenID Connect Core §9.
+
+const (
+	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+	// ticketKind separates used assertions from everything else that is used once.
+	ticketKind = "client-assertion"
+
+	maxAssertion = 8 << 10
+	maxJTI       = 256
+
+	// clockSkew is how far the client's clock may be off.
+	clockSkew = time.Minute
+	// maxAssertionAge bounds how long an assertion may be valid, and with it how
+	// long its identifier has to be remembered.
+	maxAssertionAge = time.Hour
+)
+
+// parseAssertionParameters reads the parameters of an assertion. The client is
+// the one that the assertion names: client_id may be left out, but not differ
+// (RFC 7521 §4.2).
+func parseAssertionParameters(clientID, assertion, kindOfAssertion string) (credentials, error) {
+	switch {
+	case kindOfAssertion == "":
+		return credentials{}, oauth.Errorf(oauth.CodeInvalidRequest, "client_assertion_type is missing")
+	case kindOfAssertion != assertionType:
+		return credentials{}, oauth.Errorf(oauth.CodeInvalidRequest, "client_assertion_type must be "+assertionType)
+	case assertion == "":
+		return credentials{}, oauth.Errorf(oauth.CodeInvalidRequest, "client_assertion is missing")
+	}
+	subject, err := assertionSubject(assertion)
+	if err != nil {
+		return credentials{}, err
+	}
+	if clientID != "" && clientID != subject {
+		return credentials{}, oauth.Errorf(oauth.CodeInvalidRequest, "client_id and the client that client_assertion names differ")
+	}
+	return credentials{kind: kindAssertion, clientID: subject, assertion: assertion}, nil
+}
+
+// claims are the claims of an assertion that matter.
+type claims struct {
+	Issuer    string           `json:"iss"`
+	Subject   string           `json:"sub"`
+	Audience  jwt.Audience     `json:"aud"`
+	Expiry    *jwt.NumericDate `json:"exp"`
+	NotBefore *jwt.NumericDate `json:"nbf"`
+	IssuedAt  *jwt.NumericDate `json:"iat"`
+	ID        string           `json:"jti"`
+}
+
+// refused is an error about an assertion. Its text helps whoever builds the
+// client and says nothing that the assertion does not.
+func refused(reason string) error {
+	return oauth.Errorf(oauth.CodeInvalidClient, "client authentication failed: client_assertion %s", reason)
+}
+
+// assertionSubject returns the client that an assertion names, before anything
+// is verified: it says whose keys to verify it with, nothing else.
+func assertionSubject(assertion string) (string, error) {
+	if len(assertion) > maxAssertion {
+		return "", refused("is larger than 8 KiB")
+	}
+	parts := strings.Split(assertion, ".")
+	if len(parts) != 3 || strings.ContainsAny(assertion, "\r\n") {
+		return "", refused("is not a signed JWT in compact form")
+	}
+	payload, err := base64.RawURLEncoding.Strict().DecodeString(parts[1])
+	if err != nil {
+		return "", refused("is not a signed JWT in compact form")
+	}
+	c, err := parseClaims(payload)
+	if err != nil {
+		return "", err
+	}
+	// RFC 7523 §3, 1 and 2.B: both name the client.
+	if c.Subject == "" || c.Issuer != c.Subject {
+		return "", refused("must have the client identifier as iss and as sub")
+	}
+	return c.Subject, nil
+}
+
+// parseClaims decodes strictly: a member that appears twice could be one value
+// to the check and another to the use.
+func parseClaims(payload []byte) (claims, error) {
+	var c claims
+	if err := josejson.Unmarshal(payload, &c); err != nil {
+		return claims{}, refused("has claims that are not valid JSON, of the wrong type, or repeated")
+	}
+	return c, nil
+}
+
+// verifyAssertion checks the signature and the claims of an assertion and, last,
+// that it was not used before.
+func (a *Authenticator) verifyAssertion(ctx context.Context, t *tenant.Tenant, client *store.Client, assertion string) error {
+	keys, err := a.registeredKeys(t, client)
+	if err != nil {
+		return err
+	}
+	payload, err := verifySignature(assertion, keys)
+	if err != nil {
+		return err
+	}
+	c, err := parseClaims(payload)
+	if err != nil {
+		return err
+	}
+	expiry, err := a.checkClaims(t, client, &c)
+	if err != nil {
+		return err
+	}
+	now := a.now().UTC().Truncate(time.Microsecond)
+	err = a.Tickets.PutTicket(ctx, store.Ticket{
+		TenantID: t.ID(), Kind: ticketKind,
+		// The client is part of it: identifiers of two clients may be equal.
+		ID:        store.DigestOf(client.ID + "\x00" + c.ID),
+		CreatedAt: now,
+		// Nothing is forgotten while the assertion could still be presented.
+		ExpiresAt: expiry.UTC().Add(clockSkew),
+	}, now)
+	if errors.Is(err, store.ErrExists) {
+		return refused("was used before: its jti must be new in every request")
+	}
+	return err
+}
+
+// verifySignature returns the payload of an assertion that one of keys signed.
+// The header chooses among the keys and algorithms that the client registered;
+// keys that it carries or points at are not looked at.
+func verifySignature(assertion string, keys []key) ([]byte, error) {
+	var algorithms []jose.SignatureAlgorithm
+	for _, k := range keys {
+		algorithms = append(algorithms, k.algorithms...)
+	}
+	parsed, err := jose.ParseSignedCompact(assertion, algorithms)
+	if err != nil {
+		return nil, refused("is not a JWT signed with an algorithm that the client registered")
+	}
+	header := parsed.Signatures[0].Protected
+	// RFC 7515 §4.1.11: extensions that are not understood. None is.
+	if _, critical := header.ExtraHeaders["crit"]; critical {
+		return nil, refused("has critical header parameters, and none is supported")
+	}
+	for _, k := range keys {
+		if !k.fits(header.KeyID, jose.SignatureAlgorithm(header.Algorithm)) {
+			continue
+		}
+		if payload, err := parsed.Verify(k.material); err == nil {
+			return payload, nil
+		}
+	}
+	return nil, unproven("no registered key verifies the assertion")
+}
+
+// checkClaims applies RFC 7523 §3 and returns the expiry.
+func (a *Authenticator) checkClaims(t *tenant.Tenant, client *store.Client, c *claims) (time.Time, error) {
+	now := a.now()
+	if c.Issuer != client.ID || c.Subject != client.ID {
+		return time.Time{}, refused("must have the client identifier as iss and as sub")
+	}
+	if !a.acceptsAudience(t, c.Audience) {
+		return time.Time{}, refused("must have the issuer identifier of this server as its only aud")
+	}
+	if c.Expiry == nil {
+		return time.Time{}, refused("has no exp")
+	}
+	expiry := c.Expiry.Time()
+	switch {
+	case !expiry.Add(clockSkew).After(now):
+		return time.Time{}, refused("has expired")
+	case expiry.After(now.Add(maxAssertionAge + clockSkew)):
+		return time.Time{}, refused("has an exp more than one hour ahead")
+	case c.NotBefore != nil && c.NotBefore.Time().After(now.Add(clockSkew)):
+		return time.Time{}, refused("is not valid yet")
+	case c.IssuedAt != nil && c.IssuedAt.Time().After(now.Add(clockSkew)):
+		return time.Time{}, refused("was issued in the future")
+	case c.ID == "":
+		return time.Time{}, refused("has no jti")
+	case len(c.ID) > maxJTI:
+		return time.Time{}, refused("has a jti longer than 256 bytes")
+	}
+	return expiry, nil
+}
+
+// acceptsAudience reports whether an assertion is meant for this server alone. An
+// assertion with a further audience could be presented here by that audience.
+func (a *Authenticator) acceptsAudience(t *tenant.Tenant, audience jwt.Audience) bool {
+	if len(audience) != 1 {
+		return false
+	}
+	if audience[0] == t.Issuer() || !a.InsecureTokenEndpointAudience {
+		return audience[0] == t.Issuer()
+	}
+	endpoint := t.URL(a.Tenants.Endpoints().Token)
+	return endpoint != "" && audience[0] == endpoint
+}
