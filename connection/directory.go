@@ -3,8 +3,9 @@ package connection
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/opkit/opkit/store"
@@ -13,101 +14,160 @@ import (
 
 // Strategies.
 const (
+	// StrategyDatabase is a database of users with passwords. The management SDKs
+	// know it by this name.
 	StrategyDatabase = "auth0"
-	StrategyHost     = "host"
+	// StrategyHost is the embedding application's own login.
+	StrategyHost = "host"
 )
 
 var (
-	// ErrInvalidCredentials: wrong login or password, or no such user; never says which.
+	// ErrInvalidCredentials says that there is no such user, that the password is
+	// wrong, or that the user is blocked. It never says which.
 	ErrInvalidCredentials = errors.New("connection: invalid credentials")
-	// ErrLocked: too many failures. See LockedError for when to retry.
+	// ErrLocked says that a login is locked; the error is a [*LockedError].
 	ErrLocked = errors.New("connection: too many failed attempts")
-	// ErrBusy: too many password checks run already.
+	// ErrBusy says that too many passwords are being checked already. Nothing was
+	// counted; trying again in a second makes sense.
 	ErrBusy = errors.New("connection: busy")
-	// ErrNotAllowed: the client may not use the connection (any more), the tenant
-	// switched dynamic registration off, or the user is gone or blocked.
+	// ErrNotAllowed says that the client may not use the connection (any more), or
+	// that the user is gone or blocked. What it wraps is for the log.
 	ErrNotAllowed = errors.New("connection: not allowed")
 )
 
-// Config is what a Directory needs.
+// LockedError says for how long a login is locked. It is the same for a login
+// that belongs to nobody.
+type LockedError struct {
+	RetryAfter time.Duration
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("%s, retry after %s", ErrLocked, e.RetryAfter)
+}
+
+// Is makes errors.Is(err, ErrLocked) true.
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }
+
+// InvalidError says which member of a connection or user breaks which rule. Its
+// parts may be shown to whoever sent the value.
+type InvalidError struct {
+	// Field is the member's name in JSON: "name", "options.passwordPolicy".
+	Field string
+	// Rule continues the sentence: "must not be empty".
+	Rule string
+}
+
+func (e *InvalidError) Error() string { return "connection: " + e.Field + " " + e.Rule }
+
+func invalid(field, format string, args ...any) error {
+	return &InvalidError{Field: field, Rule: fmt.Sprintf(format, args...)}
+}
+
+// Config is what a [Directory] needs. Stores and Tenants are required.
 type Config struct {
+	// Stores keeps connections and users, and failed logins as tickets. Connections
+	// are listed on most requests, so they should come through a cache; users and
+	// tickets decide security at use and must not. Without UserAdmin users are
+	// read-only.
 	Stores  store.Stores
 	Tenants *tenant.Directory
-	// Hosts are the embedding application's own logins by connection name.
+
+	// Hosts are the embedding application's own logins by connection name. Each
+	// becomes usable when a connection of that name and strategy "host" exists: see
+	// [Directory.Ensure].
 	Hosts map[string]Host
-	// PasswordConcurrency bounds how many argon2id computations run at once.
+
+	// Argon2id are the parameters for new password hashes. Zero: 19 MiB, two
+	// passes, one lane. Hashes with lower parameters are replaced when their user
+	// signs in.
+	Argon2id Argon2id
+
+	// PasswordConcurrency bounds how many passwords are checked at once; each check
+	// takes the memory that Argon2id says. Zero: the number of processors, 8 at
+	// most. A check counts as a failed attempt until it succeeds, so more than 10
+	// could lock a login that many devices use at the same instant with the right
+	// password.
 	PasswordConcurrency int
-	Now                 func() time.Time
-	Logger              *slog.Logger
+
+	// PasswordQueue bounds how many checks wait for their turn; more get [ErrBusy].
+	// Zero: 32 for each that may run. Negative: none waits.
+	PasswordQueue int
+
+	// LegacyPassword checks passwords against hashes that are not argon2id, so that
+	// users keep their passwords when they move here. It is called only for such
+	// hashes, within the bound of PasswordConcurrency. A hash that it accepts is
+	// replaced if Stores.UserAdmin is set. Until then the time of an answer can
+	// tell that such a user exists. Nil: such users cannot sign in.
+	LegacyPassword func(ctx context.Context, hash, password string) (bool, error)
+
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Logger receives failures and what administrators do. Nil: discarded.
+	Logger *slog.Logger
 }
 
-// Identity is who the host application says is signed in.
-type Identity struct {
-	// UserID is the host's stable identifier, the sub of tokens.
-	UserID string
-	// AuthenticatedAt is when the user proved it; zero: now, at the resume.
-	AuthenticatedAt time.Time
-	AMR             []string
-	ACR             string
+const (
+	maxDefaultConcurrency = 8
+	queuePerCheck         = 32
+)
+
+// Directory knows the connections of the tenants and their users. It is safe for
+// concurrent use.
+type Directory struct {
+	cfg       Config
+	hosts     map[string]Host
+	passwords *passwords
+	strangers *strangers
 }
 
-// Host is the embedding application's own login.
-type Host struct {
-	// Current says who is signed in to the host application, from its own cookie
-	// on r. The bool is false if nobody is.
-	Current func(r *http.Request) (Identity, bool, error)
-	// Login returns the URL of the host's login page. The page sends the browser
-	// back to request.ReturnTo when the user is signed in.
-	Login func(r *http.Request, request LoginRequest) (string, error)
+// New checks cfg. It reads and writes no store and starts no goroutine.
+func New(cfg Config) (*Directory, error) {
+	switch {
+	case cfg.Stores.Connections == nil, cfg.Stores.Users == nil, cfg.Stores.Tickets == nil:
+		return nil, errors.New("connection: Config.Stores needs Connections, Users and Tickets")
+	case cfg.Tenants == nil:
+		return nil, errors.New("connection: Config.Tenants is required")
+	case cfg.PasswordConcurrency < 0:
+		return nil, errors.New("connection: Config.PasswordConcurrency must not be negative")
+	}
+	if cfg.Argon2id == (Argon2id{}) {
+		cfg.Argon2id = defaultArgon2id
+	}
+	if err := cfg.Argon2id.check(); err != nil {
+		return nil, fmt.Errorf("connection: Config.Argon2id %w", err)
+	}
+	if cfg.PasswordConcurrency == 0 {
+		cfg.PasswordConcurrency = min(runtime.GOMAXPROCS(0), maxDefaultConcurrency)
+	}
+	switch {
+	case cfg.PasswordQueue == 0:
+		cfg.PasswordQueue = queuePerCheck * cfg.PasswordConcurrency
+	case cfg.PasswordQueue < 0:
+		cfg.PasswordQueue = 0
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Directory{
+		cfg:       cfg,
+		hosts:     make(map[string]Host, len(cfg.Hosts)),
+		passwords: newPasswords(cfg),
+		strangers: newStrangers(maxStrangers),
+	}
+	for name, host := range cfg.Hosts {
+		if err := checkName(name); err != nil {
+			return nil, fmt.Errorf("connection: Config.Hosts: %w", err)
+		}
+		if host.Current == nil || host.Login == nil {
+			return nil, fmt.Errorf("connection: Config.Hosts[%q] needs Current and Login", name)
+		}
+		d.hosts[name] = d.guarded(name, host)
+	}
+	return d, nil
 }
 
-// LoginRequest tells the host's page what is being asked.
-type LoginRequest struct {
-	ReturnTo   string
-	ClientID   string
-	ClientName string
-	LoginHint  string
-	// Reauthenticate asks for a fresh proof even if somebody is signed in.
-	Reauthenticate bool
-}
-
-// Directory knows the connections of the tenants.
-type Directory struct{ cfg Config }
-
-func New(cfg Config) (*Directory, error) { panic("not built") }
-
-// Usable lists the connections that client may use now: domain connections for
-// third-party clients, those that list it for first-party ones. ErrNotAllowed if
-// client is dynamic and the tenant's flag is off.
-func (d *Directory) Usable(ctx context.Context, t *tenant.Tenant, client *store.Client) ([]store.Connection, error) {
-	panic("not built")
-}
-
-// Admit is the check at use, on every path (login, resume, code redemption,
-// refresh, ...): client may use the connection now (rules of Usable), the user
-// exists, belongs to it and is not blocked. It returns the user, or ErrNotAllowed
-// (wrapped with the reason for the log), or a system error. One store call
-// (User) with a warm cache. For a host connection without a stored user, see the
-// implementation.
-func (d *Directory) Admit(ctx context.Context, t *tenant.Tenant, client *store.Client, connectionID, userID string) (store.User, error) {
-	panic("not built")
-}
-
-// Authenticate checks a login and password against a database connection.
-func (d *Directory) Authenticate(ctx context.Context, t *tenant.Tenant, conn *store.Connection, login, password string) (store.User, error) {
-	panic("not built")
-}
-
-// Host returns the host login behind a connection of strategy "host".
-func (d *Directory) Host(conn *store.Connection) (Host, bool) { panic("not built") }
-
-// Go methods for setting up.
-func (d *Directory) Create(ctx context.Context, c store.Connection) (store.Connection, error) {
-	panic("not built")
-}
-func (d *Directory) CreateUser(ctx context.Context, u store.User, password string) (store.User, error) {
-	panic("not built")
-}
-
-// Management serves /api/v2/connections and /api/v2/connections/{id}.
-func (d *Directory) Management() http.Handler { panic("not built") }
+// now returns the time as records keep it.
+func (d *Directory) now() time.Time { return d.cfg.Now().UTC().Truncate(time.Microsecond) }

@@ -1,0 +1,131 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// Usable lists the connections that client may use now, ordered by identifier:
+// domain connections for a third-party client, those that list it for a
+// first-party one. The list may be empty. ErrNotAllowed: client registered itself
+// and the tenant has switched dynamic registration off.
+//
+// The records are shared and must not be modified; the slice is the caller's.
+func (d *Directory) Usable(ctx context.Context, t *tenant.Tenant, client *store.Client) ([]store.Connection, error) {
+	if err := checkClient(t, client); err != nil {
+		return nil, err
+	}
+	all, err := d.all(ctx, t.ID())
+	if err != nil {
+		return nil, err
+	}
+	var usable []store.Connection
+	for i := range all {
+		if d.check(&all[i], client) == nil {
+			usable = append(usable, all[i])
+		}
+	}
+	return usable, nil
+}
+
+// Admit is the check at use, on every path that is about to serve a user: login,
+// resume, code redemption, refresh, userinfo. client may use the connection now,
+// and the user exists, belongs to the connection and is not blocked. It returns
+// the user, ErrNotAllowed wrapped with the reason for the log, or a system error.
+//
+// It reads the tenant's connections, which a cache answers, and the user, which
+// none may: one store call. What user of a host connection is asked is said at
+// [Host].
+func (d *Directory) Admit(ctx context.Context, t *tenant.Tenant, client *store.Client, connectionID, userID string) (store.User, error) {
+	conn, err := d.permitted(ctx, t, client, connectionID)
+	if err != nil {
+		return store.User{}, err
+	}
+	var user store.User
+	if host, ok := d.Host(conn); ok {
+		user, err = d.hostUser(ctx, t, conn, host, userID)
+	} else {
+		user, err = d.cfg.Stores.Users.User(ctx, t.ID(), userID)
+	}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return store.User{}, notAllowed("the user does not exist (any more)")
+	case err != nil:
+		return store.User{}, err
+	case user.ID != userID || user.ConnectionID != connectionID:
+		return store.User{}, notAllowed("the user does not belong to the connection")
+	case user.Blocked:
+		return store.User{}, notAllowed("the user is blocked")
+	}
+	return user, nil
+}
+
+// permitted returns the connection if client may use it now.
+func (d *Directory) permitted(ctx context.Context, t *tenant.Tenant, client *store.Client, connectionID string) (*store.Connection, error) {
+	if err := checkClient(t, client); err != nil {
+		return nil, err
+	}
+	all, err := d.all(ctx, t.ID())
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(all, func(c store.Connection) bool { return c.ID == connectionID })
+	if i < 0 {
+		return nil, notAllowed("the connection does not exist (any more)")
+	}
+	if err := d.check(&all[i], client); err != nil {
+		return nil, err
+	}
+	return &all[i], nil
+}
+
+func notAllowed(reason string) error { return fmt.Errorf("%w: %s", ErrNotAllowed, reason) }
+
+// checkClient applies the rules that hold whatever the connection.
+func checkClient(t *tenant.Tenant, client *store.Client) error {
+	switch {
+	case client.TenantID != t.ID():
+		return notAllowed("the client belongs to another tenant")
+	case client.Dynamic && !t.Settings().Flags.EnableDynamicClientRegistration:
+		return notAllowed("dynamic registration is switched off")
+	}
+	return nil
+}
+
+// check says whether client may use the connection.
+func (d *Directory) check(c *store.Connection, client *store.Client) error {
+	switch {
+	case client.FirstParty && !slices.Contains(c.EnabledClients, client.ID):
+		return notAllowed("the connection does not list the client")
+	case !client.FirstParty && !c.IsDomainConnection:
+		return notAllowed("the connection is not a domain connection")
+	}
+	if c.Strategy == StrategyDatabase {
+		return nil
+	}
+	if _, ok := d.Host(c); ok {
+		return nil
+	}
+	return notAllowed("this process does not serve the connection")
+}
+
+// all lists the tenant's connections. A tenant has few: more than one page is
+// rare.
+func (d *Directory) all(ctx context.Context, tenant string) ([]store.Connection, error) {
+	page := store.Page{}
+	all, err := d.cfg.Stores.Connections.Connections(ctx, tenant, page)
+	for last := all; err == nil && len(last) == store.MaxPageLimit; {
+		page.After = last[len(last)-1].ID
+		last, err = d.cfg.Stores.Connections.Connections(ctx, tenant, page)
+		all = append(all[:len(all):len(all)], last...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
