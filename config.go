@@ -1,6 +1,7 @@
 package opkit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -96,6 +97,14 @@ func (c Config) resolved() (Config, error) {
 			}
 			errs = append(errs, fmt.Errorf("opkit: Config.%s has %d bytes, at least %d are required", name, len(secret), seal.MinSecret))
 		}
+	}
+	// What this version does not serve itself is advertised only if the host mounts
+	// something there.
+	for _, endpoint := range []*string{
+		&c.Endpoints.Revocation, &c.Endpoints.Introspection, &c.Endpoints.PushedAuthorizationRequest,
+		&c.Endpoints.DeviceAuthorization, &c.Endpoints.DeviceActivation, &c.Endpoints.EndSession,
+	} {
+		*endpoint = cmp.Or(*endpoint, "-")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
