@@ -211,7 +211,7 @@ func (q *quickstart) serve(ctx context.Context, stores store.Stores, stdout io.W
 
 // handlers says what the listeners serve, and writes into m where.
 func (q *quickstart) handlers(p *opkit.Provider, m *made) error {
-	m.APIURL = originOf(q.issuer) + apiPath
+	m.APIURL, m.ListenURL = originOf(q.issuer)+apiPath, q.provider.url
 	var appOrigin string
 	if q.app != nil {
 		appOrigin, m.AppURL = q.app.url, q.app.url

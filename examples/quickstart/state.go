@@ -17,7 +17,9 @@ type state struct {
 	Audience         string `json:"audience"`
 	APIURL           string `json:"api_url"`
 	AppURL           string `json:"app_url,omitempty"`
-	PprofURL         string `json:"pprof_url,omitempty"`
+	// ListenURL is where the provider listens, which -issuer may hide.
+	ListenURL string `json:"listen_url"`
+	PprofURL  string `json:"pprof_url,omitempty"`
 }
 
 func (s state) write(path string) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -80,7 +81,11 @@ func (w *walk) standardScopes(ctx context.Context, b *browser.Browser, app regis
 	if err != nil {
 		return err
 	}
-	w.check(resp.StatusCode == http.StatusOK && userInfo["email"] == w.User && userInfo["sub"] != nil, "userinfo has them")
+	w.check(resp.StatusCode == http.StatusOK && userInfo["sub"] != nil && userInfo["name"] != nil, "userinfo has the profile")
+	if strings.Contains(w.User, "@") {
+		email, _ := userInfo["email"].(string)
+		w.check(strings.EqualFold(email, w.User), "userinfo has the email address")
+	}
 	return nil
 }
 
@@ -167,11 +172,14 @@ func (w *walk) signIn(ctx context.Context, b *browser.Browser, app registered, c
 	if !strings.HasPrefix(p.Address.String(), pageCallback) {
 		return nil, errors.New("the browser did not arrive at the redirect URI but at the page “" + p.Title() + "”")
 	}
-	if query.Get("response_type") == "code" {
-		return p.Address.Query(), nil
+	answer := p.Address.Query()
+	if query.Get("response_type") != "code" {
+		if answer, err = url.ParseQuery(p.Address.EscapedFragment()); err != nil {
+			return nil, err
+		}
 	}
-	w.say("The browser arrives at " + p.Address.String())
-	return url.ParseQuery(p.Address.EscapedFragment())
+	w.say("The browser arrives at " + pageCallback + " with " + strings.Join(slices.Sorted(maps.Keys(answer)), ", ") + ".")
+	return answer, nil
 }
 
 // idToken checks an ID token as an application does and returns its claims.

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The tests of this package run the quickstart as a process of its own, as a user
+// does, and talk to it over the network only.
+
+var binary struct {
+	dir string
+	err error
+}
+
+func TestMain(m *testing.M) {
+	binary.dir, binary.err = os.MkdirTemp("", "opkit-quickstart-test-")
+	if binary.err == nil {
+		out, err := exec.Command("go", "build", "-o", binaryPath(), ".").CombinedOutput()
+		if err != nil {
+			binary.err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	}
+	code := m.Run()
+	os.RemoveAll(binary.dir)
+	os.Exit(code)
+}
+
+func binaryPath() string { return filepath.Join(binary.dir, "quickstart") }
+
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	if binary.err != nil {
+		t.Fatal(binary.err)
+	}
+	cmd := exec.CommandContext(t.Context(), binaryPath(), args...)
+	cmd.Dir = t.TempDir()
+	cmd.Stderr = t.Output()
+	return cmd
+}
+
+// process is a running quickstart.
+type process struct {
+	state
+	cmd     *exec.Cmd
+	printed string // what it printed until it was ready
+	rest    *strings.Builder
+	read    chan struct{} // closed when its output has ended
+	once    sync.Once
+	err     error // of Wait
+}
+
+// start runs the quickstart on free ports with data in dir, and returns when it
+// has printed everything.
+func start(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	p := &process{rest: &strings.Builder{}, read: make(chan struct{})}
+	stateFile := filepath.Join(dir, "state.json")
+	// What args repeat overrides the defaults.
+	p.cmd = command(t, append([]string{
+		"-addr", "127.0.0.1:0", "-app-addr", "127.0.0.1:0", "-db", filepath.Join(dir, "quickstart.db"), "-state", stateFile,
+	}, args...)...)
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.kill(t) })
+	ready := make(chan string, 1)
+	go func() {
+		defer close(p.read)
+		var text strings.Builder
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			fmt.Fprintln(&text, lines.Text())
+			if strings.HasPrefix(lines.Text(), "Ctrl-C") {
+				ready <- text.String()
+				break
+			}
+		}
+		for lines.Scan() {
+			fmt.Fprintln(p.rest, lines.Text())
+		}
+	}()
+	select {
+	case p.printed = <-ready:
+	case <-p.read:
+		t.Fatalf("the quickstart ended: %v", p.wait())
+	case <-time.After(time.Minute):
+		t.Fatal("the quickstart did not get ready within a minute")
+	}
+	text, err := os.ReadFile(stateFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &p.state); err != nil {
+		t.Fatalf("%s: %v", stateFile, err)
+	}
+	return p
+}
+
+func (p *process) wait() error {
+	p.once.Do(func() {
+		<-p.read
+		p.err = p.cmd.Wait()
+	})
+	return p.err
+}
+
+// kill ends the process as a crash does: it can finish and save nothing.
+func (p *process) kill(t *testing.T) {
+	t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGKILL) // it may have ended already
+	_ = p.wait()                              // always an error
+}
+
+// host returns the host and port of the provider.
+func (p *process) host() string {
+	_, rest, _ := strings.Cut(p.Issuer, "://")
+	return strings.TrimSuffix(rest, "/")
+}
+
+// walk returns the means of the walkthrough to talk to the process.
+func (p *process) walk(t *testing.T, transport http.RoundTripper) *walk {
+	return &walk{made: made{state: p.state}, out: t.Output(), client: &http.Client{Transport: transport}}
+}
+
+// need skips the test if the machine lacks a tool, and names it; where
+// continuous integration runs, that is a failure.
+func need(t *testing.T, names ...string) string {
+	t.Helper()
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	notRun(t, strings.Join(names, " or ")+" is not installed")
+	return ""
+}
+
+func notRun(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("NOT RUN: %s", reason)
+	}
+	t.Skipf("NOT RUN: %s", reason)
+}
+
+// output runs a tool and returns what it printed.
+func output(t *testing.T, ctx context.Context, dir string, env []string, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = t.Output()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
