@@ -1,0 +1,196 @@
+package sqltest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/store/sqlstore"
+)
+
+// openRaw opens one pool with settings of its own.
+func openRaw(t *testing.T, path, settings string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+"?"+settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func newStore(t *testing.T, cfg sqlstore.Config) *sqlstore.Store {
+	t.Helper()
+	cfg.Dialect = sqlstore.SQLite
+	s, err := sqlstore.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func tables(t *testing.T, db *sql.DB) int {
+	t.Helper()
+	var n int
+	if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM sqlite_schema").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+const safe = "_journal_mode=WAL&_synchronous=FULL&_busy_timeout=5000&_txlock=immediate"
+
+func TestMigrateRefusesUnsafeSettings(t *testing.T) {
+	for _, c := range []struct {
+		rule        string
+		write, read string
+		insecure    bool
+		want        string // "" for no error
+	}{
+		{rule: "as documented", write: safe, read: "_busy_timeout=5000&_query_only=1"},
+		{rule: "one pool", write: safe},
+		{rule: "EXTRA", write: "_journal_mode=WAL&_synchronous=EXTRA&_busy_timeout=1"},
+		{rule: "rollback journal", write: "_synchronous=FULL&_busy_timeout=5000", want: "Config.Write has journal_mode"},
+		{rule: "no durability", write: "_journal_mode=WAL&_synchronous=OFF&_busy_timeout=5000", want: "Config.Write has synchronous"},
+		{rule: "no durability, not even insecurely", write: "_journal_mode=WAL&_synchronous=OFF&_busy_timeout=5000", insecure: true, want: "Config.Write has synchronous"},
+		{rule: "NORMAL", write: "_journal_mode=WAL&_synchronous=NORMAL&_busy_timeout=5000", want: "InsecureSynchronousNormal"},
+		{rule: "NORMAL, insecurely", write: "_journal_mode=WAL&_synchronous=NORMAL&_busy_timeout=5000", insecure: true},
+		{rule: "no patience", write: "_journal_mode=WAL&_synchronous=FULL", want: "Config.Write has busy_timeout"},
+		{rule: "no patience when reading", write: safe, read: "_query_only=1", want: "Config.Read has busy_timeout"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "opkit.db")
+			cfg := sqlstore.Config{Write: openRaw(t, path, c.write), InsecureSynchronousNormal: c.insecure}
+			if c.read != "" {
+				cfg.Read = openRaw(t, path, c.read)
+			}
+			err := newStore(t, cfg).Migrate(t.Context())
+			if c.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want one that says %q", err, c.want)
+			}
+			if n := tables(t, cfg.Write); n != 0 {
+				t.Errorf("%d tables and indexes were made", n)
+			}
+		})
+	}
+}
+
+func TestMigrateIsIdempotent(t *testing.T) {
+	db := openRaw(t, filepath.Join(t.TempDir(), "opkit.db"), safe)
+	s := newStore(t, sqlstore.Config{Write: db})
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stores().Clients.CreateClient(t.Context(), store.Client{TenantID: "t", ID: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	before := tables(t, db)
+	for range 2 {
+		if err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Where there is nothing to do, nothing is written: an account that may not
+	// change the schema will do.
+	readOnly := newStore(t, sqlstore.Config{Write: openRaw(t, databaseFile(t, db), safe+"&_query_only=1")})
+	if err := readOnly.Migrate(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if after := tables(t, db); after != before {
+		t.Errorf("%d tables and indexes, then %d", before, after)
+	}
+	if _, err := s.Stores().Clients.Client(t.Context(), "t", "a"); err != nil {
+		t.Error(err)
+	}
+}
+
+func databaseFile(t *testing.T, db *sql.DB) string {
+	t.Helper()
+	var path string
+	if err := db.QueryRowContext(t.Context(), "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestMigrateIsAllOrNothing(t *testing.T) {
+	db := openRaw(t, filepath.Join(t.TempDir(), "opkit.db"), safe)
+	// The name of the last table is taken, so that the migration fails late.
+	if _, err := db.ExecContext(t.Context(), "CREATE TABLE opkit_tickets (mine TEXT)"); err != nil {
+		t.Fatal(err)
+	}
+	s := newStore(t, sqlstore.Config{Write: db})
+	if err := s.Migrate(t.Context()); err == nil {
+		t.Fatal("no error")
+	}
+	if n := tables(t, db); n != 1 {
+		t.Errorf("%d tables and indexes are left, want the one that was there", n)
+	}
+	if _, err := db.ExecContext(t.Context(), "DROP TABLE opkit_tickets"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Errorf("again, with the obstacle gone: %v", err)
+	}
+}
+
+func TestMigrateWithADoneContextChangesNothing(t *testing.T) {
+	db := openRaw(t, filepath.Join(t.TempDir(), "opkit.db"), safe)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := newStore(t, sqlstore.Config{Write: db}).Migrate(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v, want context.Canceled", err)
+	}
+	if n := tables(t, db); n != 0 {
+		t.Errorf("%d tables and indexes were made", n)
+	}
+}
+
+func TestAProgramThatIsTooOldIsRefused(t *testing.T) {
+	db := openRaw(t, filepath.Join(t.TempDir(), "opkit.db"), safe)
+	if err := newStore(t, sqlstore.Config{Write: db}).Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "INSERT INTO opkit_schema VALUES (1000, 'from the future')"); err != nil {
+		t.Fatal(err)
+	}
+	err := newStore(t, sqlstore.Config{Write: db}).Migrate(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "1000") {
+		t.Errorf("error is %v, want one that names version 1000", err)
+	}
+}
+
+func TestStoresWithTwoPrefixesShareAFile(t *testing.T) {
+	db := openRaw(t, filepath.Join(t.TempDir(), "opkit.db"), safe)
+	a, b := newStore(t, sqlstore.Config{Write: db, TablePrefix: "a_"}), newStore(t, sqlstore.Config{Write: db, TablePrefix: "b_"})
+	for _, s := range []*sqlstore.Store{a, b} {
+		if err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Stores().Clients.CreateClient(t.Context(), store.Client{TenantID: "t", ID: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Stores().Clients.Client(t.Context(), "t", "a"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a client of the other prefix: %v, want ErrNotFound", err)
+	}
+}
