@@ -185,10 +185,14 @@ func decode(path string, raw json.RawMessage, v reflect.Value) error {
 	panic("management: cannot decode into a " + v.Type().String())
 }
 
+// maxInteger is the largest integer that every JSON implementation keeps exact
+// (RFC 8259 §6).
+const maxInteger = 1<<53 - 1
+
 // decodeInt accepts every spelling of an integer that JSON has: 1, 1.0, 1e3.
 func decodeInt(path string, raw json.RawMessage, v reflect.Value) error {
 	var number float64
-	if isNull(raw) || json.Unmarshal(raw, &number) != nil || number != math.Trunc(number) || math.Abs(number) > 1<<53 {
+	if isNull(raw) || json.Unmarshal(raw, &number) != nil || number != math.Trunc(number) || math.Abs(number) > maxInteger {
 		return mustBe(path, "an integer")
 	}
 	v.SetInt(int64(number))
