@@ -77,13 +77,9 @@ func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params 
 	}
 	// OpenID Connect Core §6: a provider that does not support request objects
 	// says so instead of ignoring them.
-	for name, code := range map[string]string{
-		"request":      oauth.CodeRequestNotSupported,
-		"request_uri":  oauth.CodeRequestURINotSupported,
-		"registration": oauth.CodeRegistrationNotSupport,
-	} {
-		if params.Get(name) != "" {
-			return q, oauth.Errorf(code, "the parameter %s is not supported", name)
+	for _, p := range unsupported {
+		if params.Get(p.name) != "" {
+			return q, oauth.Errorf(p.code, "the parameter %s is not supported", p.name)
 		}
 	}
 	if err := q.parseProtections(); err != nil {
@@ -99,9 +95,15 @@ func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params 
 	return q, nil
 }
 
+var unsupported = [...]struct{ name, code string }{
+	{"request", oauth.CodeRequestNotSupported},
+	{"request_uri", oauth.CodeRequestURINotSupported},
+	{"registration", oauth.CodeRegistrationNotSupport},
+}
+
 // proveClient finds the client and proves the redirect URI.
 func (a *Authorizer) proveClient(ctx context.Context, q *request) error {
-	if len(q.params.Encode()) > maxRequest {
+	if q.params.Size() > maxRequest {
 		return oauth.Errorf(oauth.CodeInvalidRequest, "the request is larger than %d bytes", maxRequest)
 	}
 	id := q.params.Get("client_id")

@@ -17,6 +17,7 @@ const MaxParameters = 64 << 10
 // Parameters are the parameters of a request to an OAuth endpoint.
 type Parameters struct {
 	values url.Values
+	size   int
 }
 
 // ParseQuery parses a raw query. RFC 6749 §3.1: a parameter must not appear more
@@ -40,7 +41,7 @@ func ParseQuery(raw string) (Parameters, error) {
 			return Parameters{}, Errorf(CodeInvalidRequest, "the request parameters are not valid UTF-8 text")
 		}
 	}
-	return Parameters{values}, nil
+	return Parameters{values, len(raw)}, nil
 }
 
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
@@ -90,6 +91,9 @@ func ParseForm(w http.ResponseWriter, r *http.Request) (Parameters, error) {
 	}
 	return ParseQuery(string(body))
 }
+
+// Size returns the length of what was parsed, in bytes.
+func (p Parameters) Size() int { return p.size }
 
 // Get returns the value of a parameter, empty if absent.
 func (p Parameters) Get(name string) string { return p.values.Get(name) }
