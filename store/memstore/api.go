@@ -7,7 +7,9 @@ import (
 	"github.com/opkit/opkit/store"
 )
 
-func apiPlace(a *store.API) place { return place{tenant: a.TenantID, id: a.ID} }
+func apiID(a *store.API) string { return a.ID }
+
+func apiTenant(a *store.API) group { return group{tenant: a.TenantID} }
 
 func apiAudience(tenant, audience string) claim { return claim{tenant: tenant, a: audience} }
 
@@ -16,7 +18,7 @@ var apiSchema = schema[key, store.API]{
 	version: func(a *store.API) *int64 { return &a.Version },
 	keep:    func(old, next *store.API) { next.Audience = old.Audience },
 	unique:  func(a *store.API) []claim { return []claim{apiAudience(a.TenantID, a.Audience)} },
-	orders:  []func(a, b *store.API) int{by(apiPlace)},
+	orders:  []order[store.API]{byID(apiTenant, apiID)},
 }
 
 func storedAPI(a store.API) *store.API {
@@ -80,5 +82,5 @@ func (s *Store) APIs(ctx context.Context, tenant string, p store.Page) ([]store.
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return clones(page(&s.apis, 0, apiPlace, tenant, "", p, nil)), nil
+	return clones(s.apis.page(0, group{tenant: tenant}, apiID, p, nil)), nil
 }

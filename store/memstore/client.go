@@ -7,7 +7,9 @@ import (
 	"github.com/opkit/opkit/store"
 )
 
-func clientPlace(c *store.Client) place { return place{tenant: c.TenantID, id: c.ID} }
+func clientID(c *store.Client) string { return c.ID }
+
+func clientTenant(c *store.Client) group { return group{tenant: c.TenantID} }
 
 var clientSchema = schema[key, store.Client]{
 	key:     func(c *store.Client) key { return key{c.TenantID, c.ID} },
@@ -17,7 +19,7 @@ var clientSchema = schema[key, store.Client]{
 		next.Dynamic = old.Dynamic
 		next.CreatedAt = old.CreatedAt
 	},
-	orders: []func(a, b *store.Client) int{by(clientPlace)},
+	orders: []order[store.Client]{byID(clientTenant, clientID)},
 }
 
 func storedClient(c store.Client) *store.Client {
@@ -70,5 +72,5 @@ func (s *Store) Clients(ctx context.Context, tenant string, p store.Page) ([]sto
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return clones(page(&s.clients, 0, clientPlace, tenant, "", p, nil)), nil
+	return clones(s.clients.page(0, group{tenant: tenant}, clientID, p, nil)), nil
 }

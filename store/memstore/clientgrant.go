@@ -7,7 +7,9 @@ import (
 	"github.com/opkit/opkit/store"
 )
 
-func clientGrantPlace(g *store.ClientGrant) place { return place{tenant: g.TenantID, id: g.ID} }
+func clientGrantID(g *store.ClientGrant) string { return g.ID }
+
+func clientGrantTenant(g *store.ClientGrant) group { return group{tenant: g.TenantID} }
 
 var clientGrantSchema = schema[key, store.ClientGrant]{
 	key:     func(g *store.ClientGrant) key { return key{g.TenantID, g.ID} },
@@ -20,7 +22,7 @@ var clientGrantSchema = schema[key, store.ClientGrant]{
 	unique: func(g *store.ClientGrant) []claim {
 		return []claim{{g.TenantID, g.ClientID, g.Audience, g.SubjectType}}
 	},
-	orders: []func(a, b *store.ClientGrant) int{by(clientGrantPlace)},
+	orders: []order[store.ClientGrant]{byID(clientGrantTenant, clientGrantID)},
 }
 
 func storedClientGrant(g store.ClientGrant) *store.ClientGrant {
@@ -72,5 +74,5 @@ func (s *Store) ClientGrants(ctx context.Context, tenant string, p store.Page) (
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return clones(page(&s.clientGrants, 0, clientGrantPlace, tenant, "", p, nil)), nil
+	return clones(s.clientGrants.page(0, group{tenant: tenant}, clientGrantID, p, nil)), nil
 }

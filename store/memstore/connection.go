@@ -7,13 +7,15 @@ import (
 	"github.com/opkit/opkit/store"
 )
 
-func connectionPlace(c *store.Connection) place { return place{tenant: c.TenantID, id: c.ID} }
+func connectionID(c *store.Connection) string { return c.ID }
+
+func connectionTenant(c *store.Connection) group { return group{tenant: c.TenantID} }
 
 var connectionSchema = schema[key, store.Connection]{
 	key:     func(c *store.Connection) key { return key{c.TenantID, c.ID} },
 	version: func(c *store.Connection) *int64 { return &c.Version },
 	unique:  func(c *store.Connection) []claim { return []claim{{tenant: c.TenantID, a: c.Name}} },
-	orders:  []func(a, b *store.Connection) int{by(connectionPlace)},
+	orders:  []order[store.Connection]{byID(connectionTenant, connectionID)},
 }
 
 func storedConnection(c store.Connection) *store.Connection {
@@ -65,5 +67,5 @@ func (s *Store) Connections(ctx context.Context, tenant string, p store.Page) ([
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return clones(page(&s.connections, 0, connectionPlace, tenant, "", p, nil)), nil
+	return clones(s.connections.page(0, group{tenant: tenant}, connectionID, p, nil)), nil
 }

@@ -30,9 +30,9 @@
 //
 // # What it costs
 //
-// Beside the record itself a table needs about 75 bytes for the map entry and
-// about 12 for each order in which it is listed. A page of n records costs
-// O(stripes × (log records + n)) whatever the size of the list: nothing is
-// sorted when a list is read. Collection takes expired records from the front of
-// an index by expiry, a few hundred under one lock.
+// Beside the record a table needs about 70 bytes for its map entry and about 34
+// for each list that the record is in. A page of n records costs
+// O(stripes × (log records + n)) however long the list is: lists are kept
+// sorted, never sorted when they are read. Collection takes expired records from
+// the front of a list by expiry, at most 256 under one lock.
 package memstore

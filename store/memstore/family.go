@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,40 +15,44 @@ type familyRow struct {
 	ended *atomic.Bool // see grantRow
 }
 
-func familyPlaceOfGrant(f *familyRow) place { return place{f.TenantID, f.GrantID, f.ID} }
+func familyID(f *familyRow) string { return f.ID }
 
-func familyPlaceOfSession(f *familyRow) place { return place{f.TenantID, f.SID, f.ID} }
+func familyGrant(f *familyRow) group { return group{f.TenantID, f.GrantID} }
 
-func familyPlaceOfUser(f *familyRow) place { return place{f.TenantID, f.UserID, f.ID} }
+func familySession(f *familyRow) group { return group{f.TenantID, f.SID} }
 
-func familyPlaceOfClient(f *familyRow) place { return place{f.TenantID, f.ClientID, f.ID} }
+func familyUser(f *familyRow) group { return group{f.TenantID, f.UserID} }
+
+func familyClient(f *familyRow) group { return group{f.TenantID, f.ClientID} }
+
+func familyExpiry(f *familyRow) time.Time { return f.ExpiresAt }
 
 // The indexes of the orders in familySchema.
 const (
-	familiesByGrant = iota
-	familiesBySession
-	familiesByUser
-	familiesByClient
+	familiesOfGrant = iota
+	familiesOfSession
+	familiesOfUser
+	familiesOfClient
 	familiesByExpiry
 )
 
 var familySchema = schema[key, familyRow]{
 	key:     func(f *familyRow) key { return key{f.TenantID, f.ID} },
-	expires: func(f *familyRow) time.Time { return f.ExpiresAt },
-	orders: []func(a, b *familyRow) int{
-		familiesByGrant:   by(familyPlaceOfGrant),
-		familiesBySession: by(familyPlaceOfSession),
-		familiesByUser:    by(familyPlaceOfUser),
-		familiesByClient:  by(familyPlaceOfClient),
-		familiesByExpiry:  compareFamilyExpiry,
+	expires: familyExpiry,
+	orders: []order[familyRow]{
+		familiesOfGrant:   byID(familyGrant, familyID),
+		familiesOfSession: byID(familySession, familyID),
+		familiesOfUser:    byID(familyUser, familyID),
+		familiesOfClient:  byID(familyClient, familyID),
+		familiesByExpiry:  byExpiry(familyExpiry, compareFamilies),
 	},
 }
 
-func compareFamilyExpiry(a, b *familyRow) int {
-	if c := a.ExpiresAt.Compare(b.ExpiresAt); c != 0 {
+func compareFamilies(a, b *familyRow) int {
+	if c := strings.Compare(a.ID, b.ID); c != 0 {
 		return c
 	}
-	return place{a.TenantID, "", a.ID}.compare(place{b.TenantID, "", b.ID})
+	return strings.Compare(a.TenantID, b.TenantID)
 }
 
 // familyLive reports whether the family exists, revoked or not.
@@ -163,21 +168,20 @@ func (s *Store) RevokeFamilies(ctx context.Context, tenant string, filter store.
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	// The order that needs the fewest families to be looked at.
+	// The group that has the fewest families to look at.
 	var order int
-	var of func(*familyRow) place
-	var group string
+	var g group
 	switch {
 	case filter.SID != "":
-		order, of, group = familiesBySession, familyPlaceOfSession, filter.SID
+		order, g = familiesOfSession, group{tenant, filter.SID}
 	case filter.UserID != "":
-		order, of, group = familiesByUser, familyPlaceOfUser, filter.UserID
+		order, g = familiesOfUser, group{tenant, filter.UserID}
 	case filter.ClientID != "":
-		order, of, group = familiesByClient, familyPlaceOfClient, filter.ClientID
+		order, g = familiesOfClient, group{tenant, filter.ClientID}
 	default:
 		return 0, nil
 	}
-	return s.families.changeAll(order, of, tenant, group, func(f *familyRow) *familyRow {
+	return s.families.changeAll(order, g, func(f *familyRow) *familyRow {
 		switch {
 		case filter.SID != "" && f.SID != filter.SID,
 			filter.UserID != "" && f.UserID != filter.UserID,
@@ -200,7 +204,7 @@ func (s *Store) CollectFamilies(ctx context.Context, now time.Time, limit int) (
 // sweepFamilies removes the families of a deleted grant, which are absent
 // already.
 func (s *Store) sweepFamilies(tenant, grant string) {
-	s.families.changeAll(familiesByGrant, familyPlaceOfGrant, tenant, grant, func(f *familyRow) *familyRow {
+	s.families.changeAll(familiesOfGrant, group{tenant, grant}, func(f *familyRow) *familyRow {
 		if f.ended.Load() {
 			return nil
 		}

@@ -18,17 +18,19 @@ type grantRow struct {
 	ended *atomic.Bool
 }
 
-func grantPlace(g *grantRow) place { return place{tenant: g.TenantID, id: g.ID} }
+func grantID(g *grantRow) string { return g.ID }
 
-func grantPlaceOfUser(g *grantRow) place { return place{g.TenantID, g.UserID, g.ID} }
+func grantTenant(g *grantRow) group { return group{tenant: g.TenantID} }
 
-func grantPlaceOfClient(g *grantRow) place { return place{g.TenantID, g.ClientID, g.ID} }
+func grantUser(g *grantRow) group { return group{g.TenantID, g.UserID} }
+
+func grantClient(g *grantRow) group { return group{g.TenantID, g.ClientID} }
 
 // The indexes of the orders in grantSchema.
 const (
-	grantsByID = iota
-	grantsByUser
-	grantsByClient
+	grantsOfTenant = iota
+	grantsOfUser
+	grantsOfClient
 )
 
 var grantSchema = schema[key, grantRow]{
@@ -43,10 +45,10 @@ var grantSchema = schema[key, grantRow]{
 	unique: func(g *grantRow) []claim {
 		return []claim{{g.TenantID, g.UserID, g.ClientID, g.Audience}}
 	},
-	orders: []func(a, b *grantRow) int{
-		grantsByID:     by(grantPlace),
-		grantsByUser:   by(grantPlaceOfUser),
-		grantsByClient: by(grantPlaceOfClient),
+	orders: []order[grantRow]{
+		grantsOfTenant: byID(grantTenant, grantID),
+		grantsOfUser:   byID(grantUser, grantID),
+		grantsOfClient: byID(grantClient, grantID),
 	},
 }
 
@@ -144,11 +146,11 @@ func (s *Store) Grants(ctx context.Context, tenant string, filter store.GrantFil
 	switch {
 	case filter.UserID != "":
 		ofClient := func(g *grantRow) bool { return filter.ClientID == "" || g.ClientID == filter.ClientID }
-		rows = page(&s.grants, grantsByUser, grantPlaceOfUser, tenant, filter.UserID, p, ofClient)
+		rows = s.grants.page(grantsOfUser, group{tenant, filter.UserID}, grantID, p, ofClient)
 	case filter.ClientID != "":
-		rows = page(&s.grants, grantsByClient, grantPlaceOfClient, tenant, filter.ClientID, p, nil)
+		rows = s.grants.page(grantsOfClient, group{tenant, filter.ClientID}, grantID, p, nil)
 	default:
-		rows = page(&s.grants, grantsByID, grantPlace, tenant, "", p, nil)
+		rows = s.grants.page(grantsOfTenant, group{tenant: tenant}, grantID, p, nil)
 	}
 	return clones(rows), nil
 }

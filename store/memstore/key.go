@@ -17,15 +17,16 @@ var signingKeySchema = schema[key, store.SigningKey]{
 	unique: func(k *store.SigningKey) []claim {
 		return []claim{{tenant: k.TenantID, a: k.Algorithm, b: strconv.Itoa(k.Generation)}}
 	},
-	orders: []func(a, b *store.SigningKey) int{compareSigningKeys},
+	orders: []order[store.SigningKey]{{
+		group:  func(k *store.SigningKey) group { return group{tenant: k.TenantID} },
+		hint:   func(*store.SigningKey) uint64 { return 0 }, // there are too few to matter
+		within: compareSigningKeys,
+	}},
 }
 
 // compareSigningKeys orders by algorithm and generation, which together are
 // unique in a tenant.
 func compareSigningKeys(a, b *store.SigningKey) int {
-	if c := strings.Compare(a.TenantID, b.TenantID); c != 0 {
-		return c
-	}
 	if c := strings.Compare(a.Algorithm, b.Algorithm); c != 0 {
 		return c
 	}
@@ -54,9 +55,8 @@ func (s *Store) SigningKeys(ctx context.Context, tenant string) ([]store.Signing
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	ofTenant := func(k *store.SigningKey) bool { return k.TenantID == tenant }
-	fromTenant := func(k *store.SigningKey) bool { return k.TenantID >= tenant }
-	return clones(s.signingKeys.list(0, fromTenant, ofTenant, nil, math.MaxInt)), nil
+	all := func(*store.SigningKey) bool { return true }
+	return clones(s.signingKeys.list(0, group{tenant: tenant}, all, nil, math.MaxInt)), nil
 }
 
 // UpdateSigningKey implements [store.SigningKeyStore].

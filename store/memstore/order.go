@@ -1,76 +1,99 @@
 package memstore
 
 import (
+	"bytes"
+	"encoding/binary"
+	"hash/maphash"
 	"strings"
+	"time"
 
 	"github.com/opkit/opkit/store"
 )
 
-// place is where a record stands in a list: the tenant, what the list is
-// restricted to beside it, and the identifier. Go compares strings bytewise, as
-// package store demands.
-type place struct{ tenant, group, id string }
+// group is what is listed together: the records of a tenant, or those of them
+// that belong to one user, client, ...
+type group struct{ tenant, of string }
 
-func (p place) compare(q place) int {
-	if c := strings.Compare(p.tenant, q.tenant); c != 0 {
+// order is a total order: records of a group stand together, in their order. The
+// order of the groups does not matter and is that of a hash.
+type order[V any] struct {
+	// group returns the record's group.
+	group func(*V) group
+	// hint returns a number that never falls from one record of a group to the
+	// next. It spares comparisons.
+	hint func(*V) uint64
+	// within compares records by their order in a group. It is 0 for no two
+	// records of one group.
+	within func(a, b *V) int
+}
+
+// seed is common to all tables: nothing depends on it but speed.
+var seed = maphash.MakeSeed()
+
+func (o *order[V]) hash(g group) uint64 {
+	if g == (group{}) {
+		return 0
+	}
+	return maphash.Comparable(seed, g)
+}
+
+func (o *order[V]) position(v *V) position {
+	return position{o.hash(o.group(v)), o.hint(v)}
+}
+
+// compare decides between records in the same position.
+func (o *order[V]) compare(a, b *V) int {
+	if c := o.within(a, b); c != 0 {
 		return c
 	}
-	if c := strings.Compare(p.group, q.group); c != 0 {
+	g, h := o.group(a), o.group(b)
+	if c := strings.Compare(g.tenant, h.tenant); c != 0 {
 		return c
 	}
-	return strings.Compare(p.id, q.id)
+	return strings.Compare(g.of, h.of)
 }
 
-// by returns the order of the records' places.
-func by[V any](of func(*V) place) func(a, b *V) int {
-	return func(a, b *V) int { return of(a).compare(of(b)) }
+// same reports whether two records are in the same place.
+func (o *order[V]) same(a, b *V) bool {
+	return o.group(a) == o.group(b) && o.hint(a) == o.hint(b) && o.within(a, b) == 0
 }
 
-// page lists the records of one tenant and group in the order by of.
-func page[K comparable, V any](t *table[K, V], order int, of func(*V) place, tenant, group string,
-	page store.Page, wanted func(*V) bool,
-) []*V {
-	after := place{tenant, group, page.After}
-	return t.list(order,
-		func(v *V) bool { return of(v).compare(after) > 0 },
-		func(v *V) bool { p := of(v); return p.tenant == tenant && p.group == group },
-		wanted, page.Size())
-}
-
-// changeAll puts what decide returns, nil for nothing, in the place of every
-// record of one tenant and group, in one atomic step. It returns how many it
-// changed. It serves tables without claims.
-func (t *table[K, V]) changeAll(order int, of func(*V) place, tenant, group string, decide func(old *V) (next *V)) int {
-	for i := range t.stripes {
-		t.stripes[i].Lock()
-		defer t.stripes[i].Unlock()
+// byID orders a group by identifier. Go compares strings bytewise, as package
+// store demands.
+func byID[V any](of func(*V) group, id func(*V) string) order[V] {
+	return order[V]{
+		group:  of,
+		hint:   func(v *V) uint64 { return beginning(id(v)) },
+		within: func(a, b *V) int { return strings.Compare(id(a), id(b)) },
 	}
-	changed := 0
-	for i := range t.stripes {
-		s := &t.stripes[i]
-		var found []*V // a list must not change while it is read
-		reached := func(v *V) bool { return of(v).compare(place{tenant, group, ""}) >= 0 }
-		for record := range s.lists[order].from(reached) {
-			if p := of(record); p.tenant != tenant || p.group != group {
-				break
-			}
-			found = append(found, record)
-		}
-		for _, old := range found {
-			if next := decide(old); next != old {
-				s.put(t.key(old), next)
-				changed++
-			}
-		}
-	}
-	return changed
 }
 
-// clones returns copies of records that the caller may keep.
-func clones[R any, V interface{ Clone() R }](records []*V) []R {
-	out := make([]R, len(records))
-	for i, record := range records {
-		out[i] = (*record).Clone()
+// byDigest is byID for identifiers that are digests.
+func byDigest[V any](of func(*V) group, id func(*V) *store.Digest) order[V] {
+	return order[V]{
+		group:  of,
+		hint:   func(v *V) uint64 { return binary.BigEndian.Uint64(id(v)[:]) },
+		within: func(a, b *V) int { return bytes.Compare(id(a)[:], id(b)[:]) },
 	}
-	return out
+}
+
+// byExpiry orders all records of a table by expiry, and those that expire at
+// once by what compare says.
+func byExpiry[V any](expires func(*V) time.Time, compare func(a, b *V) int) order[V] {
+	return order[V]{
+		group: func(*V) group { return group{} },
+		// The sign bit is turned, so that times before 1970 come first.
+		hint:   func(v *V) uint64 { return uint64(expires(v).UnixMicro()) ^ 1<<63 },
+		within: compare,
+	}
+}
+
+// beginning returns the first eight bytes of s as a number that grows with s.
+func beginning(s string) uint64 {
+	if len(s) >= 8 {
+		return binary.BigEndian.Uint64([]byte(s[:8]))
+	}
+	var first [8]byte
+	copy(first[:], s)
+	return binary.BigEndian.Uint64(first[:])
 }

@@ -18,26 +18,27 @@ var sessionSchema = schema[sessionKey, store.Session]{
 	key:     func(s *store.Session) sessionKey { return sessionKey{s.TenantID, s.ID} },
 	version: func(s *store.Session) *int64 { return &s.Version },
 	expires: func(s *store.Session) time.Time { return s.ExpiresAt },
-	orders:  []func(a, b *store.Session) int{compareSessions, compareSessionExpiry},
+	orders: []order[store.Session]{
+		sessionsOfUser: byDigest(
+			func(s *store.Session) group { return group{s.TenantID, s.UserID} },
+			func(s *store.Session) *store.Digest { return &s.ID }),
+		sessionsByExpiry: byExpiry(
+			func(s *store.Session) time.Time { return s.ExpiresAt },
+			compareSessions),
+	},
 }
 
-// compareSessions orders by user and identifier. Bytes and their hexadecimal
-// form have the same order.
+// The indexes of the orders in sessionSchema.
+const (
+	sessionsOfUser = iota
+	sessionsByExpiry
+)
+
 func compareSessions(a, b *store.Session) int {
-	if c := strings.Compare(a.TenantID, b.TenantID); c != 0 {
+	if c := bytes.Compare(a.ID[:], b.ID[:]); c != 0 {
 		return c
 	}
-	if c := strings.Compare(a.UserID, b.UserID); c != 0 {
-		return c
-	}
-	return bytes.Compare(a.ID[:], b.ID[:])
-}
-
-func compareSessionExpiry(a, b *store.Session) int {
-	if c := a.ExpiresAt.Compare(b.ExpiresAt); c != 0 {
-		return c
-	}
-	return compareSessions(a, b)
+	return strings.Compare(a.TenantID, b.TenantID)
 }
 
 func storedSession(s store.Session) *store.Session {
@@ -90,14 +91,10 @@ func (s *Store) UserSessions(ctx context.Context, tenant, user string, p store.P
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	after := place{tenant, user, p.After}
-	return clones(s.sessions.list(0,
-		func(s *store.Session) bool {
-			return place{s.TenantID, s.UserID, s.ID.String()}.compare(after) > 0
-		},
-		func(s *store.Session) bool { return s.TenantID == tenant && s.UserID == user },
-		func(session *store.Session) bool { return s.sessions.live(session, now) },
-		p.Size())), nil
+	// Digests and their hexadecimal forms have the same order.
+	hexID := func(session *store.Session) string { return session.ID.String() }
+	live := func(session *store.Session) bool { return s.sessions.live(session, now) }
+	return clones(s.sessions.page(sessionsOfUser, group{tenant, user}, hexID, p, live)), nil
 }
 
 // CollectSessions implements [store.SessionStore].

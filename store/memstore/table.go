@@ -30,7 +30,7 @@ type schema[K comparable, V any] struct {
 	expires func(*V) time.Time
 	// orders are the total orders in which the table lists records. If records
 	// expire, the last one is by expiry.
-	orders []func(a, b *V) int
+	orders []order[V]
 }
 
 // claim is a value that is unique in its tenant.
@@ -39,7 +39,6 @@ type claim struct{ tenant, a, b, c string }
 // table keeps the records of one kind. Its records are never modified.
 type table[K comparable, V any] struct {
 	schema[K, V]
-	seed    maphash.Seed
 	stripes [stripeCount]stripe[K, V]
 
 	claimsMu sync.RWMutex // taken after a stripe's lock
@@ -55,19 +54,18 @@ type stripe[K comparable, V any] struct {
 
 func (t *table[K, V]) init(s schema[K, V]) {
 	t.schema = s
-	t.seed = maphash.MakeSeed()
 	t.claims = make(map[claim]K)
 	for i := range t.stripes {
 		st := &t.stripes[i]
 		st.rows = make(map[K]*row[V])
 		for _, order := range s.orders {
-			st.lists = append(st.lists, sorted[V]{compare: order})
+			st.lists = append(st.lists, sorted[V]{order: order})
 		}
 	}
 }
 
 func (t *table[K, V]) stripe(k K) *stripe[K, V] {
-	return &t.stripes[maphash.Comparable(t.seed, k)%stripeCount]
+	return &t.stripes[maphash.Comparable(seed, k)%stripeCount]
 }
 
 // live reports whether the record exists for a caller whose time is now: rule 5
@@ -177,7 +175,7 @@ func (s *stripe[K, V]) put(k K, next *V) {
 	default:
 		var moved uint // a bit for each list
 		for i := range s.lists {
-			if s.lists[i].compare(r.record, next) != 0 {
+			if !s.lists[i].order.same(r.record, next) {
 				s.lists[i].remove(r)
 				moved |= 1 << i
 			}
@@ -224,41 +222,6 @@ func (t *table[K, V]) update(record *V, now time.Time) error {
 func (t *table[K, V]) remove(k K) {
 	// It cannot fail: neither decide nor giving claims back does.
 	_ = t.change(k, func(*V) (*V, error) { return nil, nil })
-}
-
-// list returns the first records in an order, at most limit, of those for which
-// wanted reports true: from the first that reached reports true for, up to the
-// first that within reports false for.
-func (t *table[K, V]) list(order int, reached, within, wanted func(*V) bool, limit int) []*V {
-	var parts [stripeCount][]*V
-	for i := range t.stripes {
-		s := &t.stripes[i]
-		s.RLock()
-		for record := range s.lists[order].from(reached) {
-			if len(parts[i]) == limit || !within(record) {
-				break
-			}
-			if wanted == nil || wanted(record) {
-				parts[i] = append(parts[i], record)
-			}
-		}
-		s.RUnlock()
-	}
-	var merged []*V
-	for len(merged) < limit {
-		least := -1
-		for i, part := range parts {
-			if len(part) != 0 && (least < 0 || t.orders[order](part[0], parts[least][0]) < 0) {
-				least = i
-			}
-		}
-		if least < 0 {
-			break
-		}
-		merged = append(merged, parts[least][0])
-		parts[least] = parts[least][1:]
-	}
-	return merged
 }
 
 // collect removes at most limit expired records and returns how many.

@@ -7,12 +7,14 @@ import (
 	"github.com/opkit/opkit/store"
 )
 
-func tenantPlace(t *store.Tenant) place { return place{id: t.ID} }
+func tenantID(t *store.Tenant) string { return t.ID }
+
+func allTenants(*store.Tenant) group { return group{} }
 
 var tenantSchema = schema[string, store.Tenant]{
-	key:     func(t *store.Tenant) string { return t.ID },
+	key:     tenantID,
 	version: func(t *store.Tenant) *int64 { return &t.Version },
-	orders:  []func(a, b *store.Tenant) int{by(tenantPlace)},
+	orders:  []order[store.Tenant]{byID(allTenants, tenantID)},
 }
 
 func storedTenant(t store.Tenant) *store.Tenant {
@@ -55,5 +57,5 @@ func (s *Store) Tenants(ctx context.Context, p store.Page) ([]store.Tenant, erro
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return clones(page(&s.tenants, 0, tenantPlace, "", "", p, nil)), nil
+	return clones(s.tenants.page(0, group{}, tenantID, p, nil)), nil
 }

@@ -17,20 +17,19 @@ type ticketKey struct {
 var ticketSchema = schema[ticketKey, store.Ticket]{
 	key:     func(t *store.Ticket) ticketKey { return ticketKey{t.TenantID, t.Kind, t.ID} },
 	expires: func(t *store.Ticket) time.Time { return t.ExpiresAt },
-	orders:  []func(a, b *store.Ticket) int{compareTicketExpiry},
+	orders: []order[store.Ticket]{byExpiry(
+		func(t *store.Ticket) time.Time { return t.ExpiresAt },
+		compareTickets)},
 }
 
-func compareTicketExpiry(a, b *store.Ticket) int {
-	if c := a.ExpiresAt.Compare(b.ExpiresAt); c != 0 {
-		return c
-	}
-	if c := strings.Compare(a.TenantID, b.TenantID); c != 0 {
+func compareTickets(a, b *store.Ticket) int {
+	if c := bytes.Compare(a.ID[:], b.ID[:]); c != 0 {
 		return c
 	}
 	if c := strings.Compare(a.Kind, b.Kind); c != 0 {
 		return c
 	}
-	return bytes.Compare(a.ID[:], b.ID[:])
+	return strings.Compare(a.TenantID, b.TenantID)
 }
 
 func storedTicket(t store.Ticket) *store.Ticket {

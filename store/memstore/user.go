@@ -7,15 +7,26 @@ import (
 	"github.com/opkit/opkit/store"
 )
 
-func userPlace(u *store.User) place { return place{tenant: u.TenantID, id: u.ID} }
+func userID(u *store.User) string { return u.ID }
 
-func userPlaceInConnection(u *store.User) place { return place{u.TenantID, u.ConnectionID, u.ID} }
+func userTenant(u *store.User) group { return group{tenant: u.TenantID} }
+
+func userConnection(u *store.User) group { return group{u.TenantID, u.ConnectionID} }
+
+// The indexes of the orders in userSchema.
+const (
+	usersOfTenant = iota
+	usersOfConnection
+)
 
 var userSchema = schema[key, store.User]{
 	key:     func(u *store.User) key { return key{u.TenantID, u.ID} },
 	version: func(u *store.User) *int64 { return &u.Version },
 	unique:  userLogins,
-	orders:  []func(a, b *store.User) int{by(userPlace), by(userPlaceInConnection)},
+	orders: []order[store.User]{
+		usersOfTenant:     byID(userTenant, userID),
+		usersOfConnection: byID(userConnection, userID),
+	},
 }
 
 func login(tenant, connection, login string) claim {
@@ -97,7 +108,7 @@ func (s *Store) Users(ctx context.Context, tenant, connection string, p store.Pa
 		return nil, err
 	}
 	if connection == "" {
-		return clones(page(&s.users, 0, userPlace, tenant, "", p, nil)), nil
+		return clones(s.users.page(usersOfTenant, group{tenant: tenant}, userID, p, nil)), nil
 	}
-	return clones(page(&s.users, 1, userPlaceInConnection, tenant, connection, p, nil)), nil
+	return clones(s.users.page(usersOfConnection, group{tenant, connection}, userID, p, nil)), nil
 }
