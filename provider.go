@@ -137,8 +137,12 @@ func (p *Provider) Registration() http.Handler {
 }
 
 // TenantSettings serves the tenant's settings (/api/v2/tenants/settings).
-func (p *Provider) TenantSettings() http.Handler { return p.tenants.SettingsHandler() }
+func (p *Provider) TenantSettings() http.Handler {
+	return httpx.CORS(p.tenants.SettingsHandler(), http.MethodGet, http.MethodPatch)
+}
 
 // ConnectionsAPI serves the management of connections (/api/v2/connections and
 // /api/v2/connections/{id}).
-func (p *Provider) ConnectionsAPI() http.Handler { return p.connections.Management() }
+func (p *Provider) ConnectionsAPI() http.Handler {
+	return httpx.CORS(p.connections.Management(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
+}
