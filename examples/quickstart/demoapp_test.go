@@ -139,8 +139,9 @@ func (p *person) signIn(way string, first bool) {
 
 func (p *person) logIn(password string) {
 	p.t.Helper()
+	p.visible("#username")
 	do(p.t, p.ctx, chromedp.Steps(
-		chromedp.SetValue(chromedp.CSS("#username"), ""),
+		chromedp.Evaluate[chromedp.Void](`document.querySelector("#username").value = ""`),
 		chromedp.SendKeys(chromedp.CSS("#username"), p.process.User),
 		chromedp.SendKeys(chromedp.CSS("#password"), password),
 	))
@@ -186,11 +187,11 @@ func (p *person) photograph(name string) {
 	if dir == "" {
 		return
 	}
-	picture := do(p.t, p.ctx, chromedp.FullScreenshot(90))
+	picture := do(p.t, p.ctx, chromedp.FullScreenshot(100))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		p.t.Fatal(err)
 	}
-	file := fmt.Sprintf("%s-%02d-%s.jpg", p.screen, p.photos, name)
+	file := fmt.Sprintf("%s-%02d-%s.png", p.screen, p.photos, name)
 	if err := os.WriteFile(filepath.Join(dir, file), picture, 0o600); err != nil {
 		p.t.Fatal(err)
 	}

@@ -52,14 +52,17 @@ func (a *App) redirectURIs() []string {
 func (a *App) ready(ctx context.Context) (*metadata, *registration, error) {
 	a.mu.Lock() // one registration, however many visitors arrive at once
 	defer a.mu.Unlock()
-	if a.metadata == nil {
+	reg := a.known()
+	if a.metadata == nil || reg == nil {
+		// Without a registration it is read again: it says where to register only
+		// while that is open.
 		m, err := a.discover(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
 		a.metadata = m
 	}
-	if reg := a.known(); reg != nil {
+	if reg != nil {
 		return a.metadata, reg, nil
 	}
 	reg, err := a.register(ctx, a.metadata.RegistrationEndpoint)
@@ -83,7 +86,17 @@ func (a *App) discover(ctx context.Context) (*metadata, error) {
 	return &m, nil
 }
 
+// hint is shown with any failure to register.
+const hint = "Registration is off for a new tenant. Switch it on with the commands that the quickstart printed, or start it with -ready."
+
 func (a *App) register(ctx context.Context, endpoint string) (*registration, error) {
+	if endpoint == "" {
+		return nil, &problem{
+			Title:  "The application could not register",
+			Detail: "The provider's metadata has no registration_endpoint.",
+			Hint:   hint,
+		}
+	}
 	body, err := json.Marshal(map[string]any{
 		"client_name":   clientName,
 		"redirect_uris": a.redirectURIs(),
@@ -113,7 +126,7 @@ func (a *App) register(ctx context.Context, endpoint string) (*registration, err
 		return nil, &problem{
 			Title:  "The application could not register",
 			Detail: fmt.Sprintf("%s: %s (%s)", answer.Error, answer.Description, resp.Status),
-			Hint:   "Registration is off for a new tenant. Switch it on with the commands that the quickstart printed, or start it with -ready.",
+			Hint:   hint,
 		}
 	}
 	reg := answer.registration
