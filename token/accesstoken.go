@@ -1,0 +1,231 @@
+package token
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// This file mints and opens access tokens: JWTs as RFC 9068 profiles them, and
+// opaque ones.
+
+// typAccessToken is the header typ of a JWT access token (RFC 9068 §2.1). An ID
+// token has another, so that neither passes for the other.
+const typAccessToken = "at+jwt"
+
+// maxToken bounds what is looked at before anything is decoded.
+const maxToken = 16 << 10
+
+// accessTokenPayload is the claims set of RFC 9068 §2.2.
+type accessTokenPayload struct {
+	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"`
+	Audience any    `json:"aud"` // string, or []string for more than one
+	Expiry   int64  `json:"exp"`
+	IssuedAt int64  `json:"iat"`
+	AuthTime int64  `json:"auth_time,omitempty"`
+	ACR      string `json:"acr,omitempty"`
+	ClientID string `json:"client_id"`
+	ID       string `json:"jti"`
+	Scope    string `json:"scope,omitempty"`
+}
+
+// accessToken mints the access token.
+func (m *minting) accessToken(ctx context.Context) (string, error) {
+	a := &m.authorization
+	if m.api == nil {
+		at := openedToken{
+			clientID: a.ClientID, userID: a.UserID, grantID: a.GrantID, family: m.family, scope: a.Scope,
+			issued: m.now, expires: m.now.Add(m.lifetime),
+		}
+		return m.issuer.accessTokens.SealString(at.encode(), m.tenant.ID()), nil
+	}
+	p := accessTokenPayload{
+		Subject:  a.UserID,
+		Audience: m.api.Audience,
+		AuthTime: unix(a.AuthTime),
+		ACR:      a.ACR,
+		ClientID: a.ClientID,
+		// Grant and family make it possible to tell whether the token is alive.
+		ID:    a.GrantID + "." + m.family + "." + rand.Text(),
+		Scope: a.Scope.String(),
+	}
+	if a.Scope.Has(oauth.ScopeOpenID) {
+		p.Audience = []string{m.api.Audience, m.tenant.UserInfoAudience()}
+	}
+	return m.issuer.signAccessToken(ctx, m.tenant, m.api, p, m.lifetime, m.now, m.custom.accessToken)
+}
+
+// signAccessToken completes p and signs it with the API's algorithm.
+func (i *Issuer) signAccessToken(ctx context.Context, t *tenant.Tenant, api *store.API, p accessTokenPayload, lifetime time.Duration, now time.Time, custom []byte) (string, error) {
+	p.Issuer = t.Issuer()
+	p.IssuedAt = now.Unix()
+	p.Expiry = now.Add(lifetime).Unix()
+	payload, err := json.Marshal(p)
+	if err != nil {
+		return "", err
+	}
+	alg := api.SigningAlgorithm
+	if alg == "" {
+		alg = algES256
+	}
+	return i.tenants.Sign(ctx, t, alg, typAccessToken, splice(payload, custom))
+}
+
+// unix returns 0 for the zero time, which omitempty leaves out.
+func unix(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
+// splice appends the members of the JSON object custom, which may be nil, to the
+// JSON object payload. They have no name in common.
+func splice(payload, custom []byte) []byte {
+	if len(custom) <= len("{}") {
+		return payload
+	}
+	payload[len(payload)-1] = ','
+	return append(payload, custom[1:]...)
+}
+
+// openedToken is what an access token for a user says, opaque or JWT.
+type openedToken struct {
+	clientID, userID, grantID, family string
+
+	scope           oauth.Scope
+	issued, expires time.Time
+	audience        jwt.Audience // of a JWT; an opaque one is for this provider
+}
+
+func (at *openedToken) encode() []byte {
+	e := newEncoder()
+	e.string(at.clientID)
+	e.string(at.userID)
+	e.string(at.grantID)
+	e.string(at.family)
+	e.strings(at.scope)
+	e.time(at.issued)
+	e.time(at.expires)
+	return e
+}
+
+func decodeOpenedToken(raw []byte) (openedToken, error) {
+	d := newDecoder(raw)
+	var at openedToken
+	at.clientID = d.string()
+	at.userID = d.string()
+	at.grantID = d.string()
+	at.family = d.string()
+	at.scope = d.strings()
+	at.issued = d.time()
+	at.expires = d.time()
+	if err := d.done(); err != nil {
+		return openedToken{}, err
+	}
+	return at, nil
+}
+
+// errNoAccessToken says that a value is no access token for a user that tenant t
+// issued, or an expired one.
+var errNoAccessToken = errors.New("token: not an access token of this provider, or expired")
+
+// openAccessToken returns what an access token says that tenant t issued for a
+// user and that has not expired. Audience, scope and liveness are the caller's to
+// check. An error is errNoAccessToken or a system error.
+func (i *Issuer) openAccessToken(ctx context.Context, t *tenant.Tenant, raw string, now time.Time) (openedToken, error) {
+	if len(raw) > maxToken {
+		return openedToken{}, errNoAccessToken
+	}
+	var (
+		at  openedToken
+		err error
+	)
+	if strings.Contains(raw, ".") { // base64url has none
+		at, err = i.openJWT(ctx, t, raw)
+	} else {
+		at, err = i.openOpaque(t, raw)
+	}
+	if err != nil {
+		return openedToken{}, err
+	}
+	if !now.Before(at.expires) {
+		return openedToken{}, errNoAccessToken
+	}
+	return at, nil
+}
+
+func (i *Issuer) openOpaque(t *tenant.Tenant, sealed string) (openedToken, error) {
+	raw, err := i.accessTokens.OpenString(sealed, t.ID())
+	if err != nil {
+		return openedToken{}, errNoAccessToken
+	}
+	at, err := decodeOpenedToken(raw)
+	if err != nil {
+		return openedToken{}, fmt.Errorf("%w: %w", errNoAccessToken, err)
+	}
+	return at, nil
+}
+
+// openJWT verifies a JWT access token with the tenant's own keys.
+func (i *Issuer) openJWT(ctx context.Context, t *tenant.Tenant, raw string) (openedToken, error) {
+	payload, err := i.tenants.Verify(ctx, t, typAccessToken, raw)
+	if errors.Is(err, tenant.ErrInvalidToken) {
+		return openedToken{}, fmt.Errorf("%w: %w", errNoAccessToken, err)
+	}
+	if err != nil {
+		return openedToken{}, err
+	}
+	var claims struct {
+		Issuer   string       `json:"iss"`
+		Subject  string       `json:"sub"`
+		Audience jwt.Audience `json:"aud"`
+		Expiry   int64        `json:"exp"`
+		IssuedAt int64        `json:"iat"`
+		ClientID string       `json:"client_id"`
+		ID       string       `json:"jti"`
+		Scope    string       `json:"scope"`
+	}
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return openedToken{}, fmt.Errorf("%w: %w", errNoAccessToken, err)
+	}
+	if claims.Issuer != t.Issuer() {
+		return openedToken{}, errNoAccessToken
+	}
+	// jti is grant.family.random; a client's own token has neither of the first two.
+	rest, _, ok := cutLast(claims.ID, '.')
+	if !ok {
+		return openedToken{}, errNoAccessToken
+	}
+	grantID, family, ok := cutLast(rest, '.')
+	if !ok {
+		return openedToken{}, errNoAccessToken
+	}
+	return openedToken{
+		clientID: claims.ClientID, userID: claims.Subject, grantID: grantID, family: family,
+		scope:  strings.Fields(claims.Scope),
+		issued: time.Unix(claims.IssuedAt, 0), expires: time.Unix(claims.Expiry, 0),
+		audience: claims.Audience,
+	}, nil
+}
+
+// cutLast slices s around the last sep: unlike grant identifiers, which are the
+// caller's, families and random parts never contain a dot.
+func cutLast(s string, sep byte) (before, after string, found bool) {
+	n := strings.LastIndexByte(s, sep)
+	if n < 0 {
+		return s, "", false
+	}
+	return s[:n], s[n+1:], true
+}

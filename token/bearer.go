@@ -1,0 +1,129 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/internal/oauth"
+)
+
+// This file implements the resource server's side of RFC 6750 (Bearer Token
+// Usage): how a token arrives and how it is refused.
+
+// errNoToken says that a request carries no bearer token at all.
+var errNoToken = errors.New("token: the request has no bearer token")
+
+// bearerToken returns the token of the Authorization header (RFC 6750 §2.1).
+// errNoToken: the request has none, or another scheme.
+func bearerToken(r *http.Request) (string, error) {
+	values := r.Header["Authorization"]
+	if len(values) == 0 {
+		return "", errNoToken
+	}
+	if len(values) > 1 {
+		return "", oauth.Errorf(oauth.CodeInvalidRequest, "the request has more than one Authorization header")
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") { // RFC 9110 §11.1
+		return "", errNoToken
+	}
+	token = strings.Trim(token, " ")
+	if token == "" {
+		return "", oauth.Errorf(oauth.CodeInvalidRequest, "the Authorization header has no token")
+	}
+	return token, nil
+}
+
+// writeBearerError answers a refused request (RFC 6750 §3). scope is what the
+// resource needs, for insufficient_scope. The caller logs internal errors.
+func writeBearerError(w http.ResponseWriter, realm string, err error, scope string) {
+	challenge := `Bearer realm="` + quotable(realm) + `"`
+	if errors.Is(err, errNoToken) {
+		// RFC 6750 §3.1: a request without credentials learns nothing but the scheme.
+		w.Header().Set("WWW-Authenticate", challenge)
+		httpx.NoStore(w.Header())
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	if e := oauth.AsError(err); e.Status < 500 {
+		challenge += `, error="` + e.Code + `"`
+		if e.Description != "" {
+			challenge += `, error_description="` + quotable(e.Description) + `"`
+		}
+		if e.Code == oauth.CodeInsufficientScope {
+			challenge += `, scope="` + quotable(scope) + `"`
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
+	oauth.WriteError(w, err)
+}
+
+// quotable returns s without what ends or breaks a quoted-string (RFC 9110
+// §5.6.4, RFC 6750 §3).
+func quotable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// Require returns the middleware that admits requests with a valid access token
+// that has every one of scopes. The token comes in the Authorization header; in
+// a body or a query it is ignored.
+//
+// What is not admitted is answered as RFC 6750 §3 has it: without a token 401
+// and a challenge without an error, with a malformed header 400 invalid_request,
+// with a bad token 401 invalid_token, with missing scope 403 insufficient_scope
+// and the scope that is needed. If the issuer's keys cannot be had the answer is
+// 503, because the token may be good. Handlers behind it get the token from
+// [AccessTokenFromContext].
+func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
+	needed := strings.Join(scopes, " ")
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			token, err := v.admit(r, scopes)
+			if err != nil {
+				if oauth.Internal(err) && !errors.Is(err, errNoToken) {
+					v.logger.ErrorContext(r.Context(), "access token could not be verified", "err", err)
+				}
+				writeBearerError(w, v.audience, err, needed)
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), accessTokenKey{}, token)))
+		})
+	}
+}
+
+func (v *Verifier) admit(r *http.Request, scopes []string) (*AccessToken, error) {
+	raw, err := bearerToken(r)
+	if err != nil {
+		return nil, err
+	}
+	token, err := v.Verify(r.Context(), raw)
+	switch {
+	case errors.Is(err, ErrInvalidToken):
+		return nil, oauth.WithCause(err, oauth.CodeInvalidToken, "the access token is not valid here, or has expired")
+	case err != nil:
+		return nil, oauth.Unavailable(err, retryFetch)
+	}
+	for _, scope := range scopes {
+		if !token.HasScope(scope) {
+			return nil, oauth.Errorf(oauth.CodeInsufficientScope, "the access token lacks scope")
+		}
+	}
+	return token, nil
+}
+
+type accessTokenKey struct{}
+
+// AccessTokenFromContext returns the verified access token of a request that
+// [Verifier.Require] admitted.
+func AccessTokenFromContext(ctx context.Context) (*AccessToken, bool) {
+	t, ok := ctx.Value(accessTokenKey{}).(*AccessToken)
+	return t, ok
+}

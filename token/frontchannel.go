@@ -1,0 +1,83 @@
+package token
+
+import (
+	"context"
+	"errors"
+
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// FrontChannel is the token part of an authorization response.
+type FrontChannel struct {
+	AccessToken string
+	ExpiresIn   int64 // seconds, 0 without an access token
+	IDToken     string
+	// Scope is what the access token is good for.
+	Scope string
+}
+
+// FrontChannel mints what response type rt asks for besides the code: an access
+// token, an ID token with at_hash and c_hash, or both. code is the code of the
+// same response, empty if there is none. The caller has just checked that the
+// user may be served and that the client may have a.Scope.
+//
+// An access token starts a family of its own, so that it can be revoked apart
+// from what a code of the same response leads to. The error is an oauth error
+// access_denied if the grant was revoked in the meantime, invalid_target if the
+// API was deleted, and otherwise internal.
+func (i *Issuer) FrontChannel(ctx context.Context, t *tenant.Tenant, client *store.Client, user *store.User, a Authorization, rt oauth.ResponseType, code string) (FrontChannel, error) {
+	if !rt.FrontChannel() {
+		return FrontChannel{}, nil
+	}
+	if err := a.validate(); err != nil {
+		return FrontChannel{}, err
+	}
+	m := minting{issuer: i, tenant: t, client: client, user: user, authorization: a, now: i.now()}
+	withToken, withIDToken := rt.Has(oauth.ResponseToken), rt.Has(oauth.ResponseIDToken)
+	if withToken {
+		var err error
+		if m.api, err = i.api(ctx, t, a.Audience, oauth.CodeInvalidTarget); err != nil {
+			return FrontChannel{}, err
+		}
+	}
+	if err := m.prepare(ctx, withIDToken, withToken); err != nil {
+		return FrontChannel{}, err
+	}
+
+	var out FrontChannel
+	if withToken {
+		m.family = newFamilyID()
+		_, err := i.stores.Grants.StartFamily(ctx, store.Family{
+			TenantID: t.ID(), ID: m.family, GrantID: a.GrantID, UserID: a.UserID, ClientID: a.ClientID, SID: a.SID,
+			CreatedAt: m.now, ExpiresAt: m.now.Add(m.lifetime),
+		}, m.now)
+		if errors.Is(err, store.ErrNotFound) {
+			return FrontChannel{}, oauth.WithCause(err, oauth.CodeAccessDenied, "access was revoked during the request")
+		}
+		if err != nil {
+			return FrontChannel{}, err
+		}
+		if out.AccessToken, err = m.accessToken(ctx); err != nil {
+			return FrontChannel{}, err
+		}
+		out.ExpiresIn = int64(m.lifetime.Seconds())
+		out.Scope = a.Scope.String()
+	}
+	if withIDToken {
+		// OpenID Connect Core §5.4: the claims of the scopes are in the ID token only
+		// if no access token is issued to fetch them with.
+		var claims *standardClaims
+		if rt == oauth.ResponseIDToken {
+			c := claimsFor(user, a.Scope)
+			claims = &c
+		}
+		var err error
+		if out.IDToken, err = m.idToken(ctx, out.AccessToken, code, claims); err != nil {
+			return FrontChannel{}, err
+		}
+	}
+	i.used(ctx, client, true, m.now)
+	return out, nil
+}

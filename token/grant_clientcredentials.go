@@ -1,0 +1,113 @@
+package token
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
+)
+
+// This file implements grant_type=client_credentials (RFC 6749 §4.4). The client
+// is authenticated and may use the grant type.
+
+// clientSubject makes the subject of a client's own tokens. RFC 9068 §5: it must
+// not look like the identifier of a user.
+const clientSubject = "@clients"
+
+// clientCredentials issues an access token to the client itself. No user is
+// involved, so there is no grant and no family, and nothing is written.
+func (i *Issuer) clientCredentials(ctx context.Context, r *request) (*response, error) {
+	// RFC 6749 §4.4: confidential clients only.
+	if r.client.TokenEndpointAuthMethod == "none" {
+		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "grant_type client_credentials needs a client that authenticates")
+	}
+	// A tenant that switched dynamic registration off serves none of its clients.
+	if r.client.Dynamic && !r.tenant.Settings().Flags.EnableDynamicClientRegistration {
+		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "dynamically registered clients are switched off")
+	}
+
+	audience, err := requestedAudience(r.form)
+	if err != nil {
+		return nil, err
+	}
+	api, err := i.tenants.API(ctx, r.tenant, audience)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, oauth.Errorf(oauth.CodeInvalidTarget, "audience is not the identifier of an API")
+	}
+	if err != nil {
+		return nil, err
+	}
+
+	// The API's policy and the client's grants decide; strict third parties are
+	// refused here.
+	allowed, err := i.tenants.AllowedScopes(ctx, r.tenant, &api, r.client, store.SubjectClient)
+	if err != nil {
+		return nil, err
+	}
+	scope, err := clientScope(allowed, r.form.Get("scope"))
+	if err != nil {
+		return nil, err
+	}
+
+	custom, err := i.customClaims(ctx, ClaimsInput{TenantID: r.tenant.ID(), Client: r.client, Scope: scope, Audience: audience}, accessTokenClaims)
+	if err != nil {
+		return nil, err
+	}
+	lifetime := i.lifetime(&api)
+	accessToken, err := i.signAccessToken(ctx, r.tenant, &api, accessTokenPayload{
+		Subject:  r.client.ID + clientSubject,
+		Audience: api.Audience,
+		ClientID: r.client.ID,
+		ID:       rand.Text(),
+		Scope:    scope.String(),
+	}, lifetime, r.now, custom.accessToken)
+	if err != nil {
+		return nil, err
+	}
+	i.used(ctx, r.client, false, r.now)
+	// RFC 6749 §4.4.3: no refresh token.
+	return &response{
+		AccessToken: accessToken,
+		TokenType:   "Bearer",
+		ExpiresIn:   int64(lifetime.Seconds()),
+		Scope:       scope.String(),
+	}, nil
+}
+
+// requestedAudience returns the one API that a request names, by audience or by
+// resource (RFC 8707 §2).
+func requestedAudience(form oauth.Parameters) (string, error) {
+	named := append(form.All("audience"), form.All("resource")...)
+	if len(named) == 0 {
+		return "", oauth.Errorf(oauth.CodeInvalidRequest, "audience is missing")
+	}
+	for _, value := range named[1:] {
+		if value != named[0] {
+			return "", oauth.Errorf(oauth.CodeInvalidTarget, "audience and resource name more than one API")
+		}
+	}
+	return named[0], nil
+}
+
+// clientScope returns what of the allowed scopes the scope parameter asks for,
+// all of them if it is absent. The scopes of OpenID Connect are about a user,
+// and there is none.
+func clientScope(allowed []string, parameter string) (oauth.Scope, error) {
+	requested, err := oauth.ParseScope(parameter)
+	if err != nil {
+		return nil, err
+	}
+	scope := make(oauth.Scope, 0, len(allowed))
+	for _, s := range allowed {
+		if !slices.Contains(oauth.StandardScopes, s) && (len(requested) == 0 || requested.Has(s)) {
+			scope = append(scope, s)
+		}
+	}
+	if len(scope) == 0 && len(requested) > 0 {
+		return nil, oauth.Errorf(oauth.CodeInvalidScope, "scope has nothing that the client may ask for")
+	}
+	return scope, nil
+}

@@ -1,0 +1,134 @@
+package token
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/opkit/opkit/store"
+)
+
+func credentialsForm(client string, pairs ...string) map[string][]string {
+	return form(client, append([]string{"grant_type", "client_credentials", "audience", testAudience}, pairs...)...)
+}
+
+func TestClientCredentialsGiveATokenForTheClient(t *testing.T) {
+	f := newFixture(t)
+	got := f.granted(f.post(credentialsForm(webClient)))
+	if got.RefreshToken != "" || got.IDToken != "" {
+		t.Error("RFC 6749 §4.4.3: no refresh token, and there is no user for an ID token")
+	}
+	if got.Scope != "appointments contacts" || got.ExpiresIn != 7200 {
+		t.Errorf("scope = %q, expires_in = %d", got.Scope, got.ExpiresIn)
+	}
+	claims := f.accessTokenClaims(got.AccessToken)
+	if id, _ := claims["jti"].(string); len(id) < 26 {
+		t.Errorf("jti = %q", id)
+	}
+	delete(claims, "jti")
+	now := f.clock.Now()
+	want := map[string]any{
+		"iss": testIssuer, "sub": webClient + "@clients", "client_id": webClient, "aud": testAudience, "scope": "appointments contacts",
+		"iat": float64(now.Unix()), "exp": float64(now.Add(2 * time.Hour).Unix()),
+	}
+	if diff := cmp.Diff(want, claims); diff != "" {
+		t.Errorf("access token (-want +got):\n%s", diff)
+	}
+	f.dead(got.AccessToken) // at userinfo: there is no user
+}
+
+func TestClientCredentialsScope(t *testing.T) {
+	f := newFixture(t)
+	for _, tc := range []struct{ asked, got string }{
+		{"contacts", "contacts"},
+		{"contacts unknown openid offline_access", "contacts"},
+		{"contacts appointments", "appointments contacts"},
+	} {
+		if got := f.granted(f.post(credentialsForm(webClient, "scope", tc.asked))); got.Scope != tc.got {
+			t.Errorf("asked %q, got %q, want %q", tc.asked, got.Scope, tc.got)
+		}
+	}
+}
+
+func TestClientCredentialsByResource(t *testing.T) {
+	f := newFixture(t)
+	got := f.granted(f.post(credentialsForm(webClient, "audience", "", "resource", testAudience)))
+	if aud := f.accessTokenClaims(got.AccessToken)["aud"]; aud != testAudience {
+		t.Errorf("aud = %v", aud)
+	}
+}
+
+func TestClientCredentialsAreRefused(t *testing.T) {
+	for _, tc := range []struct {
+		rule   string
+		client string
+		pairs  []string
+		change func(*fixture)
+		status int
+		code   string
+	}{
+		{"wrong secret", webClient, []string{"client_secret", "x"}, nil, 401, "invalid_client"},
+		{"unknown client", "nobody", nil, nil, 401, "invalid_client"},
+		{"RFC 6749 §4.4: public clients", publicClient, nil, func(f *fixture) {
+			f.changeClient(publicClient, func(c *store.Client) { c.GrantTypes = []string{"client_credentials"} })
+		}, 400, "unauthorized_client"},
+		{"a client that did not register it", webClient, nil, func(f *fixture) {
+			f.changeClient(webClient, func(c *store.Client) { c.GrantTypes = []string{"authorization_code"} })
+		}, 400, "unauthorized_client"},
+		{"a client that registered nothing", dynamicClient, nil, func(f *fixture) {
+			f.changeClient(dynamicClient, func(c *store.Client) { c.GrantTypes = nil })
+		}, 400, "unauthorized_client"},
+		{"a strict third-party client", strictClient, nil, nil, 400, "unauthorized_client"},
+		{"a dynamic client while the flag is off", dynamicClient, nil, (*fixture).switchDynamicRegistrationOff, 400, "unauthorized_client"},
+		{"no client grant", webClient, nil, func(f *fixture) {
+			f.ok(f.mem.DeleteClientGrant(t.Context(), "default", "cgr_web"))
+		}, 400, "unauthorized_client"},
+		{"the API is closed", webClient, nil, func(f *fixture) {
+			f.changeAPI(func(a *store.API) { a.ClientPolicy = store.PolicyDenyAll })
+		}, 400, "unauthorized_client"},
+		{"no audience", webClient, []string{"audience", ""}, nil, 400, "invalid_request"},
+		{"unknown audience", webClient, []string{"audience", "other:api"}, nil, 400, "invalid_target"},
+		{"two audiences", webClient, []string{"resource", "https://other.example"}, nil, 400, "invalid_target"},
+		{"no scope left", webClient, []string{"scope", "openid unknown"}, nil, 400, "invalid_scope"},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			f := newFixture(t)
+			if tc.change != nil {
+				tc.change(f)
+			}
+			f.refused(f.post(credentialsForm(tc.client, tc.pairs...)), tc.status, tc.code)
+		})
+	}
+}
+
+func TestDynamicPermissiveClientMayUseClientCredentials(t *testing.T) {
+	f := newFixture(t)
+	f.granted(f.post(credentialsForm(dynamicClient)))
+	if c := f.client(dynamicClient); !c.ConfirmedAt.IsZero() {
+		t.Error("a client without any user was confirmed")
+	}
+}
+
+func TestManagementToken(t *testing.T) {
+	f := newFixture(t)
+	f.ok(f.mem.CreateClientGrant(t.Context(), store.ClientGrant{
+		TenantID: "default", ID: "cgr_mgmt", ClientID: webClient, Audience: testIssuer + "/api/v2/",
+		Scopes: []string{"update:tenant_settings"}, SubjectType: store.SubjectClient,
+	}))
+	got := f.granted(f.post(credentialsForm(webClient, "audience", testIssuer+"/api/v2/")))
+	claims := f.accessTokenClaims(got.AccessToken)
+	if claims["aud"] != testIssuer+"/api/v2/" || claims["scope"] != "update:tenant_settings" {
+		t.Errorf("management token = %v", claims)
+	}
+}
+
+func TestAPIAlgorithm(t *testing.T) {
+	f := newFixture(t)
+	f.changeAPI(func(a *store.API) { a.SigningAlgorithm = "RS256" })
+	got := f.granted(f.post(credentialsForm(webClient)))
+	if header, _ := jwtParts(t, got.AccessToken); header["alg"] != "RS256" {
+		t.Errorf("header = %v", header)
+	}
+	f.accessTokenClaims(got.AccessToken)
+}

@@ -1,0 +1,171 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/opkit/opkit/connection"
+	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// This file implements the userinfo endpoint (OpenID Connect Core §5.3).
+
+// userInfoPayload is the answer of the userinfo endpoint.
+type userInfoPayload struct {
+	Subject string `json:"sub"`
+	standardClaims
+}
+
+// UserInfo serves the userinfo endpoint: GET or POST with the access token in
+// the Authorization header, or POST with a form that has it as access_token. A
+// token in the query is ignored (RFC 9700 §4.3.2).
+func (i *Issuer) UserInfo() http.Handler { return http.HandlerFunc(i.serveUserInfo) }
+
+func (i *Issuer) serveUserInfo(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		w.Header().Set("Allow", "GET, POST")
+		oauth.WriteError(w, &oauth.Error{
+			Code: oauth.CodeInvalidRequest, Description: "the method must be GET or POST", Status: http.StatusMethodNotAllowed,
+		})
+		return
+	}
+	t, err := i.tenants.FromRequest(r)
+	if err != nil {
+		i.refuse(w, r, nil, "", tenantError(err))
+		return
+	}
+	body, err := i.userInfo(w, r, t)
+	if err != nil {
+		if !errors.Is(err, errNoToken) {
+			i.log(r.Context(), t, "", err)
+		}
+		writeBearerError(w, t.Issuer(), err, oauth.ScopeOpenID)
+		return
+	}
+	h := w.Header()
+	httpx.NoStore(h)
+	h.Set("Content-Type", "application/json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+	w.Write(body)
+}
+
+func (i *Issuer) userInfo(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) ([]byte, error) {
+	ctx, now := r.Context(), i.now()
+	raw, err := userInfoToken(w, r)
+	if err != nil {
+		return nil, err
+	}
+
+	// The token is ours and in time.
+	at, err := i.openAccessToken(ctx, t, raw, now)
+	if errors.Is(err, errNoAccessToken) {
+		return nil, oauth.WithCause(err, oauth.CodeInvalidToken, "the access token is not valid or has expired")
+	}
+	if err != nil {
+		return nil, err
+	}
+
+	// OpenID Connect Core §5.3.1: it was obtained by an OpenID request, and so a
+	// JWT names this endpoint beside its API.
+	if !at.scope.Has(oauth.ScopeOpenID) {
+		return nil, oauth.Errorf(oauth.CodeInsufficientScope, "the access token lacks the scope openid")
+	}
+	if at.audience != nil && !at.audience.Contains(t.UserInfoAudience()) {
+		return nil, oauth.Errorf(oauth.CodeInvalidToken, "the access token is not meant for userinfo")
+	}
+
+	// It is alive: neither its family nor its grant was revoked, and the client and
+	// the user may still be served.
+	user, client, err := i.alive(ctx, t, &at, now)
+	if err != nil {
+		return nil, err
+	}
+
+	custom, err := i.customClaims(ctx, ClaimsInput{
+		TenantID: t.ID(), Client: client, User: user, Scope: at.scope, Audience: grantedAudience(t, &at),
+	}, userInfoClaims)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := json.Marshal(userInfoPayload{Subject: user.ID, standardClaims: claimsFor(user, at.scope)})
+	if err != nil {
+		return nil, err
+	}
+	return splice(payload, custom.userInfo), nil
+}
+
+// alive returns whom the token is about and whom it was issued to.
+func (i *Issuer) alive(ctx context.Context, t *tenant.Tenant, at *openedToken, now time.Time) (*store.User, *store.Client, error) {
+	dead := func(cause error) error {
+		return oauth.WithCause(cause, oauth.CodeInvalidToken, "the access token was revoked")
+	}
+	client, err := i.stores.Clients.Client(ctx, t.ID(), at.clientID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil, dead(err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	grant, err := i.stores.Grants.Grant(ctx, t.ID(), at.grantID, at.family, now)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil, dead(err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if grant.UserID != at.userID || grant.ClientID != at.clientID {
+		return nil, nil, dead(errors.New("the grant is of another user or client"))
+	}
+	user, err := i.connections.Admit(ctx, t, &client, grant.ConnectionID, at.userID)
+	if errors.Is(err, connection.ErrNotAllowed) {
+		return nil, nil, dead(err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return &user, &client, nil
+}
+
+// grantedAudience returns the API that a JWT was issued for, empty for an opaque
+// token.
+func grantedAudience(t *tenant.Tenant, at *openedToken) string {
+	for _, audience := range at.audience {
+		if audience != t.UserInfoAudience() {
+			return audience
+		}
+	}
+	return ""
+}
+
+// userInfoToken returns the access token of a request. RFC 6750 §2: it comes in
+// one way only.
+func userInfoToken(w http.ResponseWriter, r *http.Request) (string, error) {
+	inHeader, err := bearerToken(r)
+	if err != nil && !errors.Is(err, errNoToken) {
+		return "", err
+	}
+	if mediaType, _, merr := mime.ParseMediaType(r.Header.Get("Content-Type")); r.Method != http.MethodPost ||
+		merr != nil || mediaType != "application/x-www-form-urlencoded" {
+		return inHeader, err
+	}
+	form, ferr := oauth.ParseForm(w, r)
+	if ferr != nil {
+		return "", ferr
+	}
+	inBody := form.Get("access_token")
+	switch {
+	case inBody == "":
+		return inHeader, err
+	case inHeader != "":
+		return "", oauth.Errorf(oauth.CodeInvalidRequest, "the access token is both in the Authorization header and in the body")
+	}
+	return inBody, nil
+}
