@@ -175,7 +175,7 @@ func (q *quickstart) serve(ctx context.Context, stores store.Stores, stdout io.W
 	if err != nil {
 		return err
 	}
-	m, err := (&setup{provider: p, stores: stores, options: q.options, secrets: keep, now: time.Now}).run(ctx)
+	m, err := (&setup{provider: p, stores: stores, options: q.options, secrets: keep}).run(ctx)
 	if err != nil {
 		return fmt.Errorf("setting up: %w", err)
 	}

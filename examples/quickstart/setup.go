@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/opkit/opkit"
 	"github.com/opkit/opkit/connection"
@@ -45,7 +44,6 @@ type setup struct {
 	stores   store.Stores
 	options  options
 	secrets  *secrets
-	now      func() time.Time
 }
 
 func (s *setup) run(ctx context.Context) (made, error) {
@@ -102,21 +100,8 @@ func (s *setup) settings(ctx context.Context, t *tenant.Tenant) (store.TenantSet
 }
 
 func (s *setup) connection(ctx context.Context) (store.Connection, error) {
-	return ensure(func() (store.Connection, error) {
-		all, err := s.stores.Connections.Connections(ctx, tenant.DefaultID, store.Page{Limit: 100})
-		if err != nil {
-			return store.Connection{}, err
-		}
-		for _, c := range all {
-			if c.Name == connectionName {
-				return c, nil
-			}
-		}
-		return store.Connection{}, store.ErrNotFound
-	}, func() (store.Connection, error) {
-		return s.provider.Connections().Create(ctx, store.Connection{
-			TenantID: tenant.DefaultID, Name: connectionName, Strategy: connection.StrategyDatabase,
-		})
+	return s.provider.Connections().Ensure(ctx, store.Connection{
+		TenantID: tenant.DefaultID, Name: connectionName, Strategy: connection.StrategyDatabase,
 	})
 }
 
@@ -153,12 +138,11 @@ func (s *setup) managementClient(ctx context.Context, t *tenant.Tenant) (string,
 	_, err = ensure(func() (store.Client, error) {
 		return s.stores.Clients.Client(ctx, t.ID(), id)
 	}, func() (store.Client, error) {
-		c := store.Client{
+		c, _, err := s.provider.Clients().CreateClient(ctx, store.Client{
 			TenantID: t.ID(), ID: id, Name: "Quickstart management", FirstParty: true,
-			TokenEndpointAuthMethod: "client_secret_post", SecretDigest: store.DigestOf(secret),
-			GrantTypes: []string{"client_credentials"}, Version: 1, CreatedAt: s.now().UTC().Truncate(time.Microsecond),
-		}
-		return c, s.stores.Clients.CreateClient(ctx, c)
+			TokenEndpointAuthMethod: "client_secret_post", GrantTypes: []string{"client_credentials"},
+		}, secret)
+		return c, err
 	})
 	if err != nil {
 		return "", err
