@@ -1,0 +1,74 @@
+package opkit_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// Whatever the request: never a 5xx, never a redirect to an address that the
+// client did not register, and what is redirected says who answers.
+func FuzzAuthorization(f *testing.F) {
+	w := newWorld(f, options{permissive: true})
+	app := w.register(map[string]any{"redirect_uris": []string{appRedirectURI, "http://127.0.0.1/cb"}, "token_endpoint_auth_method": "none"})
+	seed := func(params ...string) {
+		_, query, _ := strings.Cut(w.authorizeURL(app, params...), "?")
+		f.Add(query)
+	}
+	seed()
+	seed("response_type", "code id_token token", "response_mode", "form_post")
+	seed("prompt", "none", "max_age", "0")
+	seed("redirect_uri", "http://127.0.0.1:9999/cb", "audience", apiAudience)
+	seed("redirect_uri", "https://app.example.com/callback/../x")
+	seed("id_token_hint", "e30.e30.e30", "claims", "{}", "resource", "https://a.example/")
+	f.Add("client_id=" + app.id + "&redirect_uri=%00&state=%ff")
+	f.Add("a;b&&=&%")
+	handler := w.provider.Authorization()
+	f.Fuzz(func(t *testing.T, query string) {
+		r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
+		r.URL.RawQuery = query
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, r)
+		if rec.Code >= 500 {
+			t.Fatalf("status %d", rec.Code)
+		}
+		location := rec.Header().Get("Location")
+		if location == "" {
+			return
+		}
+		u, err := url.Parse(location)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loopback := u.Scheme == "http" && u.Hostname() == "127.0.0.1" && u.Path == "/cb"
+		if !strings.HasPrefix(location, appRedirectURI+"?") && !strings.HasPrefix(location, appRedirectURI+"#") && !loopback {
+			t.Fatalf("redirect to %q", location)
+		}
+		if !strings.Contains(location, "iss="+url.QueryEscape(w.issuer)) {
+			t.Fatalf("no iss: %q", location)
+		}
+	})
+}
+
+// A page's form cannot be made to do anything by what it carries.
+func FuzzTransaction(f *testing.F) {
+	w := newWorld(f, options{})
+	app := w.register(nil)
+	b := newBrowser(f)
+	_, fields := form(f, b.get(w.authorizeURL(app)))
+	f.Add(fields.Get("transaction")+"x", "opkit_browser=x")
+	f.Add("", "")
+	handler := w.provider.Consent()
+	f.Fuzz(func(t *testing.T, transaction, cookie string) {
+		r := httptest.NewRequest(http.MethodPost, "/consent", strings.NewReader(url.Values{"transaction": {transaction}, "decision": {"allow"}}.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Cookie", cookie)
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, r)
+		if rec.Code != http.StatusBadRequest || rec.Header().Get("Location") != "" {
+			t.Fatalf("status %d, Location %q", rec.Code, rec.Header().Get("Location"))
+		}
+	})
+}
