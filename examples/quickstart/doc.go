@@ -11,7 +11,7 @@
 // -ready, change that. Its tenant is permissive so that applications can use the
 // implicit flow; -mode strict shows the default of every other tenant.
 //
-// Data is kept in an SQLite file, and what has to stay secret in a file beside it
+// Data is kept in an SQLite file, and the provider's secret in a file beside it
 // that only its owner can read. Both survive every kind of end. Delete them to
 // start anew.
 //

@@ -94,7 +94,7 @@ func TestWhatWasAnsweredSurvivesBeingKilled(t *testing.T) {
 func TestOneCodeIsRedeemedOnceByTwoProcesses(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir, "-ready", "-app-addr", "")
-	other := start(t, dir, "-issuer", p.Issuer, "-app-addr", "", "-state", filepath.Join(dir, "other.json"), "-pprof", "127.0.0.1:0")
+	other := start(t, dir, "-issuer", p.Issuer, "-app-addr", "")
 	// The second one is reached as if both stood behind one name.
 	second := hostTransport(boundAddress(t, other), p.host())
 	nodes := []*walk{p.walk(t, http.DefaultTransport), p.walk(t, second)}
@@ -142,6 +142,25 @@ func TestOneCodeIsRedeemedOnceByTwoProcesses(t *testing.T) {
 			if status, got := refresh(t, node, app, winners[0].RefreshToken); status != http.StatusBadRequest {
 				t.Errorf("process %d: the refresh token of a replayed code: %d %+v", i, status, got)
 			}
+		}
+	}
+}
+
+// Two processes that start at the same time on new data agree on everything.
+func TestTwoProcessesStartOnNewData(t *testing.T) {
+	for range 3 {
+		dir := t.TempDir()
+		const issuer = "http://127.0.0.1:1"
+		both := []*process{launch(t, dir, "-issuer", issuer, "-app-addr", ""), launch(t, dir, "-issuer", issuer, "-app-addr", "")}
+		for _, p := range both {
+			p.ready(t)
+			p.ListenURL = "" // the only difference
+		}
+		if both[0].state != both[1].state {
+			t.Errorf("one says %+v\nthe other %+v", both[0].state, both[1].state)
+		}
+		for _, p := range both {
+			p.kill(t)
 		}
 	}
 }
@@ -237,7 +256,7 @@ func TestInterruptEndsCleanly(t *testing.T) {
 		t.Errorf("after Ctrl-C: %v", err)
 	}
 	if !strings.Contains(p.rest.String(), "Stopping.") {
-		t.Errorf("after Ctrl-C it printed %q", p.rest)
+		t.Errorf("after Ctrl-C it printed %q", p.rest.String())
 	}
 	// Closed in order, SQLite leaves no log behind.
 	if _, err := os.Stat(filepath.Join(dir, "quickstart.db-wal")); !errors.Is(err, os.ErrNotExist) {

@@ -156,18 +156,18 @@ func (q *quickstart) listen() error {
 
 // serve serves until ctx ends or, in a walk, until the walk does.
 func (q *quickstart) serve(ctx context.Context, stores store.Stores, stdout io.Writer) error {
-	var secretsFile string
+	var secretFile string
 	if q.options.store == storeSQLite {
-		secretsFile = q.options.db + ".secrets.json"
+		secretFile = q.options.db + ".secret"
 	}
-	keep, err := openSecrets(secretsFile)
+	secret, err := openSecret(secretFile)
 	if err != nil {
 		return err
 	}
 	p, err := opkit.New(opkit.Config{
 		Issuer:   q.issuer,
 		Stores:   stores,
-		Secret:   keep.Provider,
+		Secret:   secret,
 		Settings: store.TenantSettings{FriendlyName: "Quickstart", DynamicClientRegistrationSecurityMode: q.options.mode},
 		Claims:   customClaims,
 		Logger:   q.logger,
@@ -175,12 +175,12 @@ func (q *quickstart) serve(ctx context.Context, stores store.Stores, stdout io.W
 	if err != nil {
 		return err
 	}
-	m, err := (&setup{provider: p, stores: stores, options: q.options, secrets: keep}).run(ctx)
+	m, err := (&setup{provider: p, stores: stores, options: q.options, secret: secret}).run(ctx)
 	if err != nil {
 		return fmt.Errorf("setting up: %w", err)
 	}
 	if q.options.store == storeSQLite {
-		m.Database, m.SecretsFile = q.options.db, secretsFile
+		m.Database, m.SecretFile = q.options.db, secretFile
 	}
 	if err := q.handlers(p, &m); err != nil {
 		return err

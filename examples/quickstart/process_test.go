@@ -53,23 +53,33 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // process is a running quickstart.
 type process struct {
 	state
-	cmd     *exec.Cmd
-	printed string // what it printed until it was ready
-	rest    *strings.Builder
-	read    chan struct{} // closed when its output has ended
-	once    sync.Once
-	err     error // of Wait
+	cmd       *exec.Cmd
+	stateFile string
+	printed   string      // what it printed until it was ready
+	announce  chan string // receives printed
+	rest      strings.Builder
+	ended     chan struct{} // closed when its output has ended
+	once      sync.Once
+	err       error // of Wait
 }
 
 // start runs the quickstart on free ports with data in dir, and returns when it
-// has printed everything.
+// has printed everything. What args repeat overrides the defaults.
 func start(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
-	p := &process{rest: &strings.Builder{}, read: make(chan struct{})}
-	stateFile := filepath.Join(dir, "state.json")
-	// What args repeat overrides the defaults.
+	p := launch(t, dir, args...)
+	p.ready(t)
+	return p
+}
+
+// launch starts the process and does not wait for it.
+func launch(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	p := &process{
+		stateFile: filepath.Join(t.TempDir(), "state.json"), announce: make(chan string, 1), ended: make(chan struct{}),
+	}
 	p.cmd = command(t, append([]string{
-		"-addr", "127.0.0.1:0", "-app-addr", "127.0.0.1:0", "-db", filepath.Join(dir, "quickstart.db"), "-state", stateFile,
+		"-addr", "127.0.0.1:0", "-app-addr", "127.0.0.1:0", "-db", filepath.Join(dir, "quickstart.db"), "-state", p.stateFile,
 	}, args...)...)
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -79,42 +89,46 @@ func start(t *testing.T, dir string, args ...string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.kill(t) })
-	ready := make(chan string, 1)
 	go func() {
-		defer close(p.read)
+		defer close(p.ended)
 		var text strings.Builder
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			fmt.Fprintln(&text, lines.Text())
 			if strings.HasPrefix(lines.Text(), "Ctrl-C") {
-				ready <- text.String()
+				p.announce <- text.String()
 				break
 			}
 		}
 		for lines.Scan() {
-			fmt.Fprintln(p.rest, lines.Text())
+			fmt.Fprintln(&p.rest, lines.Text())
 		}
 	}()
+	return p
+}
+
+// ready waits until the process has said that everything is served.
+func (p *process) ready(t *testing.T) {
+	t.Helper()
 	select {
-	case p.printed = <-ready:
-	case <-p.read:
+	case p.printed = <-p.announce:
+	case <-p.ended:
 		t.Fatalf("the quickstart ended: %v", p.wait())
 	case <-time.After(time.Minute):
 		t.Fatal("the quickstart did not get ready within a minute")
 	}
-	text, err := os.ReadFile(stateFile)
+	text, err := os.ReadFile(p.stateFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal(text, &p.state); err != nil {
-		t.Fatalf("%s: %v", stateFile, err)
+		t.Fatalf("%s: %v", p.stateFile, err)
 	}
-	return p
 }
 
 func (p *process) wait() error {
 	p.once.Do(func() {
-		<-p.read
+		<-p.ended
 		p.err = p.cmd.Wait()
 	})
 	return p.err

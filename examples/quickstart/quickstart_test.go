@@ -133,6 +133,9 @@ func TestStateFile(t *testing.T) {
 	if resp.StatusCode != http.StatusNotFound {
 		t.Errorf("the provider serves the profiler: %s", resp.Status)
 	}
+	if info, err := os.Stat(p.stateFile); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the state file: %v, %v", info.Mode(), err)
+	}
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -167,35 +170,50 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// A user or client that exists keeps its password; another one on the command
-// line is refused instead of being printed and not working.
-func TestPasswordsAreRemembered(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "secrets.json")
-	s, err := openSecrets(path)
-	if err != nil {
-		t.Fatal(err)
+// What is printed works, after every start: a password on the command line that is
+// not the one in the database is refused.
+func TestPrintedPasswordsAreTheRealOnes(t *testing.T) {
+	dir := t.TempDir()
+	chosen := []string{"-user", "grace", "-password", "a password", "-mgmt-client-id", "machine", "-mgmt-client-secret", "a secret"}
+	for _, args := range [][]string{nil, chosen, nil, chosen} {
+		p := start(t, dir, append([]string{"-app-addr", ""}, args...)...)
+		w := p.walk(t, http.DefaultTransport)
+		w.Enabled = true
+		if err := w.run(t.Context(), http.DefaultTransport); err != nil || w.failures > 0 {
+			t.Errorf("with %q: %v, %d of %d checks failed", args, err, w.failures, w.checks)
+		}
+		p.kill(t)
 	}
-	made, err := s.remember(s.Users, "ada", "")
-	if err != nil || len(made) < 20 {
-		t.Fatalf("made %q, %v", made, err)
+	for name, args := range map[string][]string{
+		"another password":       {"-password", "another"},
+		"another secret":         {"-mgmt-client-secret", "another"},
+		"the default for chosen": {"-user", "grace"},
+	} {
+		cmd := command(t, append([]string{"-addr", "127.0.0.1:0", "-app-addr", "", "-db", filepath.Join(dir, "quickstart.db")}, args...)...)
+		if out, err := cmd.Output(); err == nil || len(out) > 0 {
+			t.Errorf("%s: %v, printed %s", name, err, out)
+		}
 	}
-	again, err := openSecrets(path)
-	if err != nil || !bytes.Equal(again.Provider, s.Provider) {
-		t.Fatalf("the provider's secret changed, %v", err)
+}
+
+func TestSecretFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	first, err := openSecret(path)
+	if err != nil || len(first) != secretSize {
+		t.Fatalf("a new one: %d bytes, %v", len(first), err)
 	}
-	if got, err := again.remember(again.Users, "ada", ""); got != made || err != nil {
-		t.Errorf("remembered %q, %v; want %q", got, err, made)
+	if again, err := openSecret(path); err != nil || !bytes.Equal(again, first) {
+		t.Errorf("the secret changed, %v", err)
 	}
-	if got, err := again.remember(again.Users, "ada", made); got != made || err != nil {
-		t.Errorf("the same password again: %q, %v", got, err)
+	if other, err := openSecret(""); err != nil || bytes.Equal(other, first) {
+		t.Errorf("without a file: %v", err)
 	}
-	if got, err := again.remember(again.Users, "ada", "another"); err == nil {
-		t.Errorf("another password is accepted: %q", got)
-	}
-	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if s, err := openSecrets(path); err == nil {
-		t.Errorf("a damaged file is accepted: %+v", s)
+	for _, damaged := range []string{"", "\n", "not base64!", "c2hvcnQ="} {
+		if err := os.WriteFile(path, []byte(damaged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := openSecret(path); err == nil || s != nil {
+			t.Errorf("the file %q is accepted: %d bytes", damaged, len(s))
+		}
 	}
 }

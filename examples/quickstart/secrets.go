@@ -1,87 +1,63 @@
 package main
 
 import (
+	"crypto/hkdf"
 	"crypto/rand"
-	"encoding/json"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
-// secrets is what has to be the same after every start and must not be in the
-// database: the provider's secret, and what the quickstart prints and the database
-// has as digests only.
-type secrets struct {
-	Provider []byte `json:"provider"`
-	// Users are passwords by email address, Clients secrets by identifier.
-	Users   map[string]string `json:"users"`
-	Clients map[string]string `json:"clients"`
+// secret is the provider's secret, which must not be in the database. What the
+// quickstart prints derives from it, so that it prints the same after every start
+// although the database has only digests.
+type secret []byte
 
-	path string // empty: kept in memory
-}
+const secretSize = 32
 
-// openSecrets reads the file at path, or makes it. An empty path makes secrets
-// that live as long as the process.
-func openSecrets(path string) (*secrets, error) {
-	fresh := &secrets{Provider: make([]byte, 32), path: path}
-	rand.Read(fresh.Provider)
-	if path != "" {
-		// Two processes may start at the same time on the same file: the first one to
-		// link it wins, and both use what it wrote.
-		if err := fresh.write(os.Link); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, err
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return nil, err
-		}
-		fresh = &secrets{path: path}
-		if err := json.Unmarshal(text, fresh); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
+// openSecret reads the file at path, or makes it. An empty path makes a secret
+// that lives as long as the process.
+func openSecret(path string) (secret, error) {
+	fresh := make(secret, secretSize)
+	rand.Read(fresh)
+	if path == "" {
+		return fresh, nil
 	}
-	if fresh.Users == nil {
-		fresh.Users = map[string]string{}
+	// Two processes may start at the same time: the first one to link the file wins,
+	// and both use what it wrote.
+	text := base64.StdEncoding.AppendEncode(nil, fresh)
+	if err := writeFile(path, append(text, '\n'), os.Link); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
 	}
-	if fresh.Clients == nil {
-		fresh.Clients = map[string]string{}
-	}
-	return fresh, nil
-}
-
-// remember returns the secret that is known for name, or records wanted, or a new
-// one if that is empty. It refuses a wanted secret that differs from the known
-// one: the database has the digest of the latter.
-func (s *secrets) remember(known map[string]string, name, wanted string) (string, error) {
-	if old, ok := known[name]; ok {
-		if wanted != "" && wanted != old {
-			return "", fmt.Errorf("%s was created with another secret, which is in %s; leave the flag out, or choose another -db", name, s.path)
-		}
-		return old, nil
-	}
-	if wanted == "" {
-		wanted = rand.Text()
-	}
-	known[name] = wanted
-	if s.path == "" {
-		return wanted, nil
-	}
-	return wanted, s.write(os.Rename)
-}
-
-// write writes the file beside its place and moves it there.
-func (s *secrets) write(move func(from, to string) error) error {
-	text, err := json.MarshalIndent(s, "", "  ")
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return writeFile(s.path, append(text, '\n'), move)
+	s, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(s) < secretSize {
+		return nil, fmt.Errorf("%s does not hold a secret of %d bytes in base64", path, secretSize)
+	}
+	return s, nil
+}
+
+// derive returns the password or client secret of that name.
+func (s secret) derive(kind, name string) (string, error) {
+	key, err := hkdf.Key(sha256.New, s, nil, "opkit quickstart: "+kind+" "+name, 16)
+	if err != nil {
+		return "", err
+	}
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(key)), nil
 }
 
 // writeFile writes a file that only its owner can read, and syncs it before it
-// appears at path: after a crash it is there whole or not at all.
+// appears at path: after a crash it is there whole or not at all. move is os.Rename,
+// or os.Link to leave alone what is there.
 func writeFile(path string, text []byte, move func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
 	if err != nil {

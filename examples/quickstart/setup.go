@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/opkit/opkit"
@@ -43,7 +44,7 @@ type setup struct {
 	provider *opkit.Provider
 	stores   store.Stores
 	options  options
-	secrets  *secrets
+	secret   secret
 }
 
 func (s *setup) run(ctx context.Context) (made, error) {
@@ -59,7 +60,7 @@ func (s *setup) run(ctx context.Context) (made, error) {
 	if err != nil {
 		return made{}, err
 	}
-	password, err := s.user(ctx, conn)
+	password, err := s.user(ctx, t, conn)
 	if err != nil {
 		return made{}, err
 	}
@@ -106,36 +107,47 @@ func (s *setup) connection(ctx context.Context) (store.Connection, error) {
 }
 
 // user makes the user and returns the password.
-func (s *setup) user(ctx context.Context, conn store.Connection) (string, error) {
-	password, err := s.secrets.remember(s.secrets.Users, s.options.user, s.options.password)
+func (s *setup) user(ctx context.Context, t *tenant.Tenant, conn store.Connection) (string, error) {
+	password, err := s.wanted(s.options.password, "password", s.options.user)
 	if err != nil {
 		return "", err
 	}
-	_, err = ensure(func() (store.User, error) {
-		return s.stores.Users.UserByLogin(ctx, tenant.DefaultID, conn.ID, strings.ToLower(s.options.user))
-	}, func() (store.User, error) {
-		u := store.User{TenantID: tenant.DefaultID, ConnectionID: conn.ID, Profile: store.Profile{
-			Name: "Ada Lovelace", GivenName: "Ada", FamilyName: "Lovelace", Nickname: "ada",
-		}}
-		if strings.Contains(s.options.user, "@") {
-			u.Email, u.EmailVerified = s.options.user, true
-		} else {
-			u.Username = s.options.user
-		}
-		return s.provider.Connections().CreateUser(ctx, u, password)
-	})
+	u := store.User{TenantID: t.ID(), ConnectionID: conn.ID, Profile: store.Profile{
+		Name: "Ada Lovelace", GivenName: "Ada", FamilyName: "Lovelace", Nickname: "ada",
+	}}
+	if strings.Contains(s.options.user, "@") {
+		u.Email, u.EmailVerified = s.options.user, true
+	} else {
+		u.Username = s.options.user
+	}
+	if _, err = s.provider.Connections().CreateUser(ctx, u, password); !errors.Is(err, store.ErrExists) {
+		return password, err
+	}
+	_, err = s.provider.Connections().Authenticate(ctx, t, &conn, s.options.user, password)
+	if errors.Is(err, connection.ErrInvalidCredentials) {
+		return "", fmt.Errorf("%s exists with another password; give it with -password, or choose another -db", s.options.user)
+	}
 	return password, err
+}
+
+// wanted returns the secret of the command line or, if there is none, the one that
+// derives from the provider's secret.
+func (s *setup) wanted(given, kind, name string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	return s.secret.derive(kind, name)
 }
 
 // managementClient makes the client that may use the management API, and returns
 // its secret.
 func (s *setup) managementClient(ctx context.Context, t *tenant.Tenant) (string, error) {
 	id := s.options.mgmtClientID
-	secret, err := s.secrets.remember(s.secrets.Clients, id, s.options.mgmtClientSecret)
+	secret, err := s.wanted(s.options.mgmtClientSecret, "client secret", id)
 	if err != nil {
 		return "", err
 	}
-	_, err = ensure(func() (store.Client, error) {
+	client, err := ensure(func() (store.Client, error) {
 		return s.stores.Clients.Client(ctx, t.ID(), id)
 	}, func() (store.Client, error) {
 		c, _, err := s.provider.Clients().CreateClient(ctx, store.Client{
@@ -146,6 +158,9 @@ func (s *setup) managementClient(ctx context.Context, t *tenant.Tenant) (string,
 	})
 	if err != nil {
 		return "", err
+	}
+	if client.SecretDigest != store.DigestOf(secret) {
+		return "", fmt.Errorf("the client %s exists with another secret; give it with -mgmt-client-secret, or choose another -db", id)
 	}
 	return secret, s.clientGrant(ctx, store.ClientGrant{
 		TenantID: t.ID(), ClientID: id, Audience: t.ManagementAudience(),

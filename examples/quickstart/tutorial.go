@@ -29,7 +29,7 @@ var tutorial = template.Must(template.New("").Funcs(template.FuncMap{
   CA certificate     {{.CAFile}}{{end}}
 {{- if .Database}}
   data               {{.Database}}
-  secrets            {{.SecretsFile}}{{end}}
+  secret             {{.SecretFile}}{{end}}
 
 {{if and .Enabled .Promoted}}Registration is ready. The commands can be repeated.{{else}}The following commands make it ready.{{end}} Paste them into one shell, in order.
 
@@ -80,12 +80,12 @@ Ctrl-C ends the quickstart.
 // made is what the quickstart made or found, for the tutorial.
 type made struct {
 	state
-	Scopes      string
-	Mode        string
-	Enabled     bool
-	Promoted    bool
-	Database    string
-	SecretsFile string
+	Scopes     string
+	Mode       string
+	Enabled    bool
+	Promoted   bool
+	Database   string
+	SecretFile string
 }
 
 // CurlCA makes curl trust the certificate authority.

@@ -15,8 +15,11 @@ import (
 
 // Browser is one person's browser, with its cookies.
 type Browser struct {
+	// Stop is the beginning of the addresses that are not visited, which are those
+	// of the application: the browser arrives there with an empty page.
+	Stop string
+
 	client *http.Client
-	stop   string
 }
 
 // Page is where a browser is.
@@ -26,15 +29,13 @@ type Page struct {
 	Body    string
 }
 
-// New returns a browser without cookies. It follows redirects, but does not visit
-// addresses that begin with stop, which are those of the application: it arrives
-// there with an empty page.
+// New returns a browser without cookies.
 func New(transport http.RoundTripper, stop string) *Browser {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		panic(err) // never: there are no options
 	}
-	return &Browser{stop: stop, client: &http.Client{
+	return &Browser{Stop: stop, client: &http.Client{
 		Transport: transport,
 		Jar:       jar,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -95,7 +96,7 @@ func (b *Browser) visit(req *http.Request) (Page, error) {
 		if err != nil {
 			return Page{}, err
 		}
-		if strings.HasPrefix(location.String(), b.stop) {
+		if strings.HasPrefix(location.String(), b.Stop) {
 			return Page{Address: location, Status: resp.StatusCode}, nil
 		}
 		if req, err = http.NewRequestWithContext(req.Context(), http.MethodGet, location.String(), nil); err != nil {
