@@ -140,8 +140,10 @@ func (k kind[S, R]) checkCollect(ctx context.Context, s S, e *env[S]) {
 	if n, err := k.collect(ctx, s, base, 100); n != 0 || err != nil {
 		e.fail("collecting before anything expired: %d, %v", n, err)
 	}
-	if n, err := k.collect(ctx, s, now, 0); n != 0 || err != nil {
-		e.fail("collecting with limit 0: %d, %v", n, err)
+	for _, none := range []int{0, -1} { // to SQL a negative limit may mean none at all
+		if n, err := k.collect(ctx, s, now, none); n != 0 || err != nil {
+			e.fail("collecting with limit %d: %d, %v", none, n, err)
+		}
 	}
 	total := 0
 	for range expired + 1 {
