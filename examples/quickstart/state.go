@@ -8,7 +8,7 @@ import (
 // state tells scripts where things are. It is written once everything is served.
 type state struct {
 	Issuer           string `json:"issuer"`
-	CAFile           string `json:"ca_file,omitempty"`
+	CAFile           string `json:"ca_file"` // empty without -tls
 	MgmtClientID     string `json:"mgmt_client_id"`
 	MgmtClientSecret string `json:"mgmt_client_secret"`
 	User             string `json:"user"`
@@ -16,10 +16,10 @@ type state struct {
 	ConnectionID     string `json:"connection_id"`
 	Audience         string `json:"audience"`
 	APIURL           string `json:"api_url"`
-	AppURL           string `json:"app_url,omitempty"`
+	AppURL           string `json:"app_url"` // empty without a demo application
 	// ListenURL is where the provider listens, which -issuer may hide.
 	ListenURL string `json:"listen_url"`
-	PprofURL  string `json:"pprof_url,omitempty"`
+	PprofURL  string `json:"pprof_url"`
 }
 
 func (s state) write(path string) error {
