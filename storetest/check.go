@@ -122,7 +122,7 @@ func (e *env[S]) ok(err error, call string, args ...any) {
 // with no other.
 func (e *env[S]) is(err, want error, call string, args ...any) {
 	if got := sentinel(err); !errors.Is(got, want) {
-		e.fail("%s: error is %v, want %v", fmt.Sprintf(call, args...), err, want)
+		e.fail("%s: error is %q, want errors.Is(err, %q)", fmt.Sprintf(call, args...), fmt.Sprint(err), want)
 	}
 }
 

@@ -16,9 +16,11 @@ import (
 var equate = cmp.Options{
 	cmpopts.EquateEmpty(),
 	cmp.Comparer(func(a, b time.Time) bool { return a.Sub(b).Abs() < time.Microsecond }),
-	cmp.FilterValues(
-		func(a, b json.RawMessage) bool { return len(a)+len(b) != 0 },
-		cmp.Transformer("JSON", parsed)),
+	cmp.FilterPath(
+		func(p cmp.Path) bool { return p.Last().Type() == typeJSON }, // []byte is assignable, but not JSON
+		cmp.FilterValues(
+			func(a, b json.RawMessage) bool { return len(a)+len(b) != 0 },
+			cmp.Transformer("JSON", parsed))),
 }
 
 // diff returns how got differs from want, nothing if it does not.

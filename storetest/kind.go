@@ -142,35 +142,35 @@ func (k kind[S, R]) put(ctx context.Context, e *env[S], s S, r R) R {
 // expect demands that reading the record gives want, in every way there is.
 func (k kind[S, R]) expect(ctx context.Context, e *env[S], s S, want R, tenant, id string) {
 	got, err := k.get(ctx, s, tenant, id, base)
-	e.ok(err, "reading %s %q of tenant %q", k.noun, id, tenant)
-	e.same(want, got, "%s %q of tenant %q", k.noun, id, tenant)
+	e.ok(err, "reading %s %.40q of tenant %.40q", k.noun, id, tenant)
+	e.same(want, got, "%s %.40q of tenant %.40q", k.noun, id, tenant)
 	for _, f := range k.finders {
 		got, err := f.find(ctx, s, want)
-		e.ok(err, "%s of %s %q of tenant %q", f.name, k.noun, id, tenant)
-		e.same(want, got, "%s %q of tenant %q from %s", k.noun, id, tenant, f.name)
+		e.ok(err, "%s of %s %.40q of tenant %.40q", f.name, k.noun, id, tenant)
+		e.same(want, got, "%s %.40q of tenant %.40q from %s", k.noun, id, tenant, f.name)
 	}
 	for _, l := range k.lists {
 		got := k.all(ctx, e, s, l, tenant)
 		i := slices.IndexFunc(got, func(r R) bool { return k.listed(r) == k.listed(want) })
 		if i < 0 {
-			e.fail("%s %q of tenant %q is missing in %s", k.noun, id, tenant, l.name)
+			e.fail("%s %.40q of tenant %.40q is missing in %s", k.noun, id, tenant, l.name)
 		}
-		e.same(want, got[i], "%s %q of tenant %q from %s", k.noun, id, tenant, l.name)
+		e.same(want, got[i], "%s %.40q of tenant %.40q from %s", k.noun, id, tenant, l.name)
 	}
 }
 
 // absent demands that the record is found in no way.
 func (k kind[S, R]) absent(ctx context.Context, e *env[S], s S, like R, tenant, id string) {
 	_, err := k.get(ctx, s, tenant, id, base)
-	e.is(err, store.ErrNotFound, "reading %s %q of tenant %q", k.noun, id, tenant)
+	e.is(err, store.ErrNotFound, "reading %s %.40q of tenant %.40q", k.noun, id, tenant)
 	for _, f := range k.finders {
 		_, err := f.find(ctx, s, like)
-		e.is(err, store.ErrNotFound, "%s of %s %q of tenant %q", f.name, k.noun, id, tenant)
+		e.is(err, store.ErrNotFound, "%s of %s %.40q of tenant %.40q", f.name, k.noun, id, tenant)
 	}
 	for _, l := range k.lists {
 		for _, r := range k.all(ctx, e, s, l, tenant) {
 			if k.listed(r) == k.listed(like) {
-				e.fail("%s of tenant %q has %s %q, which should be absent", l.name, tenant, k.noun, id)
+				e.fail("%s of tenant %.40q has %s %q, which should be absent", l.name, tenant, k.noun, id)
 			}
 		}
 	}
@@ -179,7 +179,7 @@ func (k kind[S, R]) absent(ctx context.Context, e *env[S], s S, like R, tenant, 
 // all returns everything that l lists for a tenant, at most a page.
 func (k kind[S, R]) all(ctx context.Context, e *env[S], s S, l lister[S, R], tenant string) []R {
 	got, err := l.list(ctx, s, tenant, store.Page{}, base)
-	e.ok(err, "%s of tenant %q", l.name, tenant)
+	e.ok(err, "%s of tenant %.40q", l.name, tenant)
 	return got
 }
 

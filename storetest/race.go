@@ -3,6 +3,8 @@ package storetest
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -53,12 +55,33 @@ func race[S, T any](ctx context.Context, e *env[S], c contest[S, T]) {
 			s := e.handles[racer%len(e.handles)]
 			running.Go(func() {
 				<-gate
-				got[racer].value, got[racer].err = c.call(ctx, s, round, racer)
+				got[racer].value, got[racer].err = c.call(yielding{ctx}, s, round, racer)
 			})
 		}
 		close(gate)
 		running.Wait()
 		c.judge(ctx, round, got)
+	}
+}
+
+// yielding is a context that now and then lets others run when it is looked at.
+// A store that looks at its context before each of several steps, as it should,
+// is interrupted between them far more often than by chance.
+type yielding struct{ context.Context }
+
+func (c yielding) Done() <-chan struct{} {
+	c.yield()
+	return c.Context.Done()
+}
+
+func (c yielding) Err() error {
+	c.yield()
+	return c.Context.Err()
+}
+
+func (yielding) yield() {
+	if rand.IntN(2) == 0 {
+		runtime.Gosched()
 	}
 }
 

@@ -1,0 +1,714 @@
+package storetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/store/memstore"
+)
+
+func TestCatchesBrokenClientStores(t *testing.T) {
+	catches(t, clientChecks(), func(s *memstore.Store) store.ClientStore { return s }, []fault[store.ClientStore]{
+		{name: "ignores the tenant", check: "tenants", broken: mapping(func(tenant, id string) (string, string) { return "", id })},
+		{name: "joins tenant and identifier with a slash", check: "hostile-identifiers", broken: mapping(func(tenant, id string) (string, string) { return "", tenant + "/" + id })},
+		{name: "joins tenant and identifier with a zero", check: "hostile-identifiers", broken: mapping(func(tenant, id string) (string, string) { return "", tenant + "\x00" + id })},
+		{name: "folds case", check: "not-found", broken: mapping(func(tenant, id string) (string, string) { return tenant, strings.ToLower(id) })},
+		{name: "trims blanks", check: "not-found", broken: mapping(func(tenant, id string) (string, string) { return tenant, strings.TrimSpace(id) })},
+		{name: "cuts identifiers at 255 bytes", check: "hostile-identifiers", broken: mapping(func(tenant, id string) (string, string) { return tenant, id[:min(len(id), 255)] })},
+		{name: "folds the tenant", check: "hostile-identifiers", broken: mapping(func(tenant, id string) (string, string) { return strings.ToLower(tenant), id })},
+		{
+			name: "drops a field", check: "round-trip",
+			broken: editing(func(c *store.Client) {
+				if c.Metadata != nil {
+					c.Metadata.InitiateLoginURI = ""
+				}
+			}),
+		},
+		{name: "exchanges two booleans", check: "round-trip", broken: editing(func(c *store.Client) { c.Dynamic, c.FirstParty = c.FirstParty, c.Dynamic })},
+		{
+			name: "loses the precision of numbers in JSON", check: "round-trip",
+			broken: editing(func(c *store.Client) {
+				if c.Metadata != nil {
+					c.Metadata.JWKS = json.RawMessage(strings.ReplaceAll(string(c.Metadata.JWKS), "9007199254740993", "9007199254740992"))
+				}
+			}),
+		},
+		{
+			name: "takes a default_max_age of 0 for none", check: "metadata-zero",
+			broken: editing(func(c *store.Client) {
+				if c.Metadata != nil && c.Metadata.DefaultMaxAge != nil && *c.Metadata.DefaultMaxAge == 0 {
+					c.Metadata.DefaultMaxAge = nil
+				}
+			}),
+		},
+		{
+			name: "keeps sealed bytes as text", check: "secrets",
+			broken: editing(func(c *store.Client) { c.SealedSecret = store.Sealed(strings.ToValidUTF8(string(c.SealedSecret), "?")) }),
+		},
+		{name: "keeps the caller's version", check: "version", broken: func(s *memstore.Store) store.ClientStore { return &callersVersion{ClientStore: s} }},
+		{name: "changes the security mode", check: "update-replaces", broken: func(s *memstore.Store) store.ClientStore { return &latest{ClientStore: s} }},
+		{name: "creates what an update does not find", check: "delete", broken: func(s *memstore.Store) store.ClientStore { return upsertClients{s} }},
+		{name: "returns its own slices", check: "copies-out", broken: func(s *memstore.Store) store.ClientStore { return &shared{ClientStore: s} }},
+		{name: "returns its own pointer from a list", check: "copies-out", broken: func(s *memstore.Store) store.ClientStore { return &sharedList{ClientStore: s} }},
+		{name: "lists in no order", check: "Clients-order", broken: listing(func(p store.Page) store.Page { return p }, slices.Reverse[[]store.Client])},
+		{
+			name: "lists in the order of a locale", check: "Clients-order",
+			broken: listing(func(p store.Page) store.Page { return p }, func(cs []store.Client) {
+				slices.SortStableFunc(cs, func(a, b store.Client) int { return strings.Compare(strings.ToLower(a.ID), strings.ToLower(b.ID)) })
+			}),
+		},
+		{
+			name: "repeats the last record", check: "Clients-pages",
+			broken: func(s *memstore.Store) store.ClientStore { return inclusive{s} },
+		},
+		{
+			name: "pages by offset", check: "Clients-pages",
+			broken: func(s *memstore.Store) store.ClientStore { return &offsets{ClientStore: s} },
+		},
+		{
+			name: "fails if the last record seen is gone", check: "Clients-pages",
+			broken: func(s *memstore.Store) store.ClientStore { return anchored{s} },
+		},
+		{
+			name: "ignores the limit", check: "Clients-limit",
+			broken: listing(func(p store.Page) store.Page { p.Limit = 0; return p }, func([]store.Client) {}),
+		},
+		{
+			name: "has no limit", check: "Clients-limit",
+			broken: func(s *memstore.Store) store.ClientStore { return limitless{s} },
+		},
+		{
+			name: "answers nothing for a limit of zero", check: "Clients-limit",
+			broken: func(s *memstore.Store) store.ClientStore { return literal{s} },
+		},
+		{
+			name: "interprets After", check: "Clients-after",
+			broken: func(s *memstore.Store) store.ClientStore { return interpreting{s} },
+		},
+		{name: "looks, then creates", check: "create-race", broken: func(s *memstore.Store) store.ClientStore { return lookThenCreate{s} }},
+	})
+}
+
+func TestCatchesOtherBrokenStores(t *testing.T) {
+	catches(t, connectionChecks(), func(s *memstore.Store) store.ConnectionStore { return s }, []fault[store.ConnectionStore]{
+		{name: "folds names", check: "name-exact", broken: func(s *memstore.Store) store.ConnectionStore { return foldNames{s} }},
+		{name: "looks for the name, then creates", check: "unique-name-race", broken: func(s *memstore.Store) store.ConnectionStore { return &lateNames{ConnectionStore: s} }},
+		{name: "never frees a name", check: "unique-name", broken: func(s *memstore.Store) store.ConnectionStore { return &greedyNames{ConnectionStore: s} }},
+	})
+	catches(t, userChecks(), func(s *memstore.Store) Users { return s }, []fault[Users]{
+		{name: "tells usernames from emails", check: "unique-login", broken: func(s *memstore.Store) Users { return twoNamespaces{s} }},
+		{name: "an empty email is an email", check: "logins-empty", broken: func(s *memstore.Store) Users { return &emptyIsUnique{directory: s} }},
+		{name: "matches logins by pattern", check: "logins", broken: func(s *memstore.Store) Users { return patterns{s} }},
+		{name: "ignores the connection", check: "connections", broken: func(s *memstore.Store) Users { return oneConnection{s} }},
+	})
+	catches(t, apiChecks(), func(s *memstore.Store) store.APIStore { return s }, []fault[store.APIStore]{
+		{name: "drops the trailing slash of an audience", check: "audience-exact", broken: func(s *memstore.Store) store.APIStore { return noSlash{s} }},
+		{name: "a deleted API is still found by audience", check: "delete", broken: func(s *memstore.Store) store.APIStore { return &staleIndex{APIStore: s} }},
+	})
+	catches(t, clientGrantChecks(), func(s *memstore.Store) store.ClientGrantStore { return s }, []fault[store.ClientGrantStore]{
+		{name: "joins the key", check: "key-exact", broken: func(s *memstore.Store) store.ClientGrantStore { return joinedKey{s} }},
+	})
+	catches(t, signingKeyChecks(), func(s *memstore.Store) store.SigningKeyStore { return s }, []fault[store.SigningKeyStore]{
+		{
+			name: "orders by identifier", check: "SigningKeys-order",
+			broken: sortedKeys(func(a, b store.SigningKey) int { return strings.Compare(a.ID, b.ID) }),
+		},
+		{
+			name: "orders generations as text", check: "SigningKeys-order",
+			broken: sortedKeys(func(a, b store.SigningKey) int {
+				return strings.Compare(a.Algorithm+fmt.Sprint(a.Generation), b.Algorithm+fmt.Sprint(b.Generation))
+			}),
+		},
+		{name: "hides expired keys", check: "SigningKeys-expired", broken: func(s *memstore.Store) store.SigningKeyStore { return unexpired{s} }},
+		{name: "generations may repeat", check: "unique-generation-race", broken: func(s *memstore.Store) store.SigningKeyStore { return &lateGenerations{SigningKeyStore: s} }},
+	})
+	catches(t, sessionChecks(), func(s *memstore.Store) store.SessionStore { return s }, []fault[store.SessionStore]{
+		{name: "lists expired sessions", check: "expired", broken: func(s *memstore.Store) store.SessionStore { return allSessions{s} }},
+		{name: "an update brings an expired session back", check: "expired", broken: func(s *memstore.Store) store.SessionStore { return revive{s} }},
+		{name: "lists the sessions of others", check: "UserSessions-user", broken: func(s *memstore.Store) store.SessionStore { return caseless{s} }},
+	})
+	catches(t, tenantChecks(), func(s *memstore.Store) store.TenantStore { return s }, []fault[store.TenantStore]{
+		{name: "creating overwrites", check: "exists", broken: func(s *memstore.Store) store.TenantStore { return replaceTenants{s} }},
+	})
+}
+
+func TestCatchesBrokenUserStores(t *testing.T) {
+	working := func(s *memstore.Store) store.UserStore {
+		for _, u := range seededUsers {
+			if err := s.CreateUser(t.Context(), u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s
+	}
+	broken := func(edit func(hostUsers) hostUsers) func(*memstore.Store) store.UserStore {
+		return func(s *memstore.Store) store.UserStore { return edit(hostUsers{UserStore: working(s)}) }
+	}
+	catches(t, userStoreChecks(), working, []fault[store.UserStore]{
+		{name: "ignores the tenant", check: "tenants", broken: broken(func(h hostUsers) hostUsers { h.tenant = "tenant"; return h })},
+		{name: "ignores the connection", check: "tenants", broken: broken(func(h hostUsers) hostUsers { h.connection = "connection"; return h })},
+		{name: "folds identifiers", check: "not-found", broken: broken(func(h hostUsers) hostUsers { h.fold = strings.ToLower; return h })},
+		{name: "forgets that a user is blocked", check: "read", broken: broken(func(h hostUsers) hostUsers { h.edit = func(u *store.User) { u.Blocked = false }; return h })},
+		{name: "returns local times", check: "times", broken: broken(func(h hostUsers) hostUsers {
+			h.edit = func(u *store.User) { u.CreatedAt = u.CreatedAt.In(time.FixedZone("here", 3600)) }
+			return h
+		})},
+		{name: "ignores cancellation", check: "cancelled", broken: broken(func(h hostUsers) hostUsers { h.deaf = true; return h })},
+		{name: "returns its own pointers", check: "copies-out", broken: broken(func(h hostUsers) hostUsers {
+			own := &store.Address{Country: "UK"}
+			h.edit = func(u *store.User) { u.Profile.Address = own }
+			return h
+		})},
+	})
+}
+
+// TestRunUserStore runs the kit as a host does that has fewer columns.
+func TestRunUserStore(t *testing.T) {
+	RunUserStore(t, func(t *testing.T, users []store.User) store.UserStore {
+		s := memstore.New()
+		for _, u := range users {
+			u.Profile, u.CreatedAt = store.Profile{}, time.Time{}
+			if err := s.CreateUser(t.Context(), u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s
+	})
+}
+
+type hostUsers struct {
+	store.UserStore
+	tenant, connection string
+	fold               func(string) string
+	edit               func(*store.User)
+	deaf               bool
+}
+
+func (h hostUsers) User(ctx context.Context, tenant, id string) (store.User, error) {
+	if h.tenant != "" {
+		tenant = h.tenant
+	}
+	if h.fold != nil {
+		id = h.fold(id)
+	}
+	if h.deaf {
+		ctx = context.WithoutCancel(ctx)
+	}
+	u, err := h.UserStore.User(ctx, tenant, id)
+	if h.edit != nil {
+		h.edit(&u)
+	}
+	return u, err
+}
+
+func (h hostUsers) UserByLogin(ctx context.Context, tenant, connection, login string) (store.User, error) {
+	if h.tenant != "" {
+		tenant = h.tenant
+	}
+	if h.connection != "" {
+		connection = h.connection
+	}
+	u, err := h.UserStore.UserByLogin(ctx, tenant, connection, login)
+	if h.edit != nil {
+		h.edit(&u)
+	}
+	return u, err
+}
+
+// mapping returns clients that are kept under another tenant and identifier.
+func mapping(of func(tenant, id string) (string, string)) func(*memstore.Store) store.ClientStore {
+	return func(s *memstore.Store) store.ClientStore {
+		return &mappedClients{ClientStore: s, of: of, ids: make(map[string][]string)}
+	}
+}
+
+type mappedClients struct {
+	store.ClientStore
+	of  func(tenant, id string) (string, string)
+	ids map[string][]string // that were created, by tenant
+}
+
+func (s *mappedClients) CreateClient(ctx context.Context, c store.Client) error {
+	tenant, id := c.TenantID, c.ID
+	c.TenantID, c.ID = s.of(tenant, id)
+	err := s.ClientStore.CreateClient(ctx, c)
+	if err == nil {
+		s.ids[tenant] = append(s.ids[tenant], id)
+	}
+	return err
+}
+
+func (s *mappedClients) Client(ctx context.Context, tenant, id string) (store.Client, error) {
+	mappedTenant, mappedID := s.of(tenant, id)
+	c, err := s.ClientStore.Client(ctx, mappedTenant, mappedID)
+	if err == nil {
+		c.TenantID, c.ID = tenant, id
+	}
+	return c, err
+}
+
+func (s *mappedClients) UpdateClient(ctx context.Context, c store.Client) error {
+	c.TenantID, c.ID = s.of(c.TenantID, c.ID)
+	return s.ClientStore.UpdateClient(ctx, c)
+}
+
+func (s *mappedClients) DeleteClient(ctx context.Context, tenant, id string) error {
+	tenant, id = s.of(tenant, id)
+	return s.ClientStore.DeleteClient(ctx, tenant, id)
+}
+
+func (s *mappedClients) Clients(ctx context.Context, tenant string, _ store.Page) ([]store.Client, error) {
+	var cs []store.Client
+	for _, id := range s.ids[tenant] {
+		if c, err := s.Client(ctx, tenant, id); err == nil {
+			cs = append(cs, c)
+		}
+	}
+	return cs, ctx.Err()
+}
+
+// editing returns clients that are read otherwise than they were written.
+func editing(edit func(*store.Client)) func(*memstore.Store) store.ClientStore {
+	return func(s *memstore.Store) store.ClientStore { return editedClients{s, edit} }
+}
+
+type editedClients struct {
+	store.ClientStore
+	edit func(*store.Client)
+}
+
+func (s editedClients) Client(ctx context.Context, tenant, id string) (store.Client, error) {
+	c, err := s.ClientStore.Client(ctx, tenant, id)
+	s.edit(&c)
+	return c, err
+}
+
+type callersVersion struct {
+	store.ClientStore
+	versions sync.Map
+}
+
+func (s *callersVersion) CreateClient(ctx context.Context, c store.Client) error {
+	s.versions.Store(c.ID, c.Version)
+	return s.ClientStore.CreateClient(ctx, c)
+}
+
+func (s *callersVersion) Client(ctx context.Context, tenant, id string) (store.Client, error) {
+	c, err := s.ClientStore.Client(ctx, tenant, id)
+	if v, ok := s.versions.Load(id); ok && err == nil {
+		c.Version = v.(int64)
+	}
+	return c, err
+}
+
+// latest shows the security mode of the last update.
+type latest struct {
+	store.ClientStore
+	mode string
+}
+
+func (s *latest) UpdateClient(ctx context.Context, c store.Client) error {
+	s.mode = c.SecurityMode
+	return s.ClientStore.UpdateClient(ctx, c)
+}
+
+func (s *latest) Client(ctx context.Context, tenant, id string) (store.Client, error) {
+	c, err := s.ClientStore.Client(ctx, tenant, id)
+	if s.mode != "" {
+		c.SecurityMode = s.mode
+	}
+	return c, err
+}
+
+type upsertClients struct{ store.ClientStore }
+
+func (s upsertClients) UpdateClient(ctx context.Context, c store.Client) error {
+	err := s.ClientStore.UpdateClient(ctx, c)
+	if errors.Is(err, store.ErrNotFound) {
+		return s.CreateClient(ctx, c)
+	}
+	return err
+}
+
+type shared struct {
+	store.ClientStore
+	uris []string
+}
+
+func (s *shared) CreateClient(ctx context.Context, c store.Client) error {
+	s.uris = slices.Clone(c.RedirectURIs)
+	return s.ClientStore.CreateClient(ctx, c)
+}
+
+func (s *shared) Client(ctx context.Context, tenant, id string) (store.Client, error) {
+	c, err := s.ClientStore.Client(ctx, tenant, id)
+	c.RedirectURIs = s.uris
+	return c, err
+}
+
+type sharedList struct {
+	store.ClientStore
+	metadata *store.ClientMetadata
+}
+
+func (s *sharedList) CreateClient(ctx context.Context, c store.Client) error {
+	s.metadata = c.Clone().Metadata
+	return s.ClientStore.CreateClient(ctx, c)
+}
+
+func (s *sharedList) Clients(ctx context.Context, tenant string, page store.Page) ([]store.Client, error) {
+	cs, err := s.ClientStore.Clients(ctx, tenant, page)
+	for i := range cs {
+		cs[i].Metadata = s.metadata
+	}
+	return cs, err
+}
+
+// listing returns clients that are listed otherwise.
+func listing(page func(store.Page) store.Page, edit func([]store.Client)) func(*memstore.Store) store.ClientStore {
+	return func(s *memstore.Store) store.ClientStore { return listedClients{s, page, edit} }
+}
+
+type listedClients struct {
+	store.ClientStore
+	page func(store.Page) store.Page
+	edit func([]store.Client)
+}
+
+func (s listedClients) Clients(ctx context.Context, tenant string, page store.Page) ([]store.Client, error) {
+	cs, err := s.ClientStore.Clients(ctx, tenant, s.page(page))
+	s.edit(cs)
+	return cs, err
+}
+
+type inclusive struct{ store.ClientStore }
+
+func (s inclusive) Clients(ctx context.Context, tenant string, page store.Page) ([]store.Client, error) {
+	cs, err := s.ClientStore.Clients(ctx, tenant, page)
+	if last, lastErr := s.Client(ctx, tenant, page.After); lastErr == nil {
+		cs = append([]store.Client{last}, cs[:min(len(cs), page.Size()-1)]...)
+	}
+	return cs, err
+}
+
+// offsets remembers how many records the caller has seen.
+type offsets struct {
+	store.ClientStore
+	seen int
+}
+
+func (s *offsets) Clients(ctx context.Context, tenant string, page store.Page) ([]store.Client, error) {
+	all, err := s.ClientStore.Clients(ctx, tenant, store.Page{})
+	if page.After == "" {
+		s.seen = 0
+	}
+	all = all[min(s.seen, len(all)):]
+	all = all[:min(page.Size(), len(all))]
+	s.seen += len(all)
+	return all, err
+}
+
+type anchored struct{ store.ClientStore }
+
+func (s anchored) Clients(ctx context.Context, tenant string, page store.Page) ([]store.Client, error) {
+	if page.After != "" {
+		if _, err := s.Client(ctx, tenant, page.After); err != nil {
+			return nil, err
+		}
+	}
+	return s.ClientStore.Clients(ctx, tenant, page)
+}
+
+type limitless struct{ store.ClientStore }
+
+func (s limitless) Clients(ctx context.Context, tenant string, page store.Page) ([]store.Client, error) {
+	cs, err := s.ClientStore.Clients(ctx, tenant, page)
+	if err != nil || len(cs) == 0 || page.Limit > 0 && len(cs) >= page.Limit {
+		return cs, err
+	}
+	page.After = cs[len(cs)-1].ID
+	page.Limit -= len(cs)
+	more, err := s.Clients(ctx, tenant, page)
+	return append(cs, more...), err
+}
+
+type literal struct{ store.ClientStore }
+
+func (s literal) Clients(ctx context.Context, tenant string, page store.Page) ([]store.Client, error) {
+	if page.Limit == 0 && page.After == "" {
+		return nil, ctx.Err()
+	}
+	return s.ClientStore.Clients(ctx, tenant, page)
+}
+
+type interpreting struct{ store.ClientStore }
+
+func (s interpreting) Clients(ctx context.Context, tenant string, page store.Page) ([]store.Client, error) {
+	if strings.ContainsAny(page.After, `'"\`) {
+		return nil, errors.New("syntax error")
+	}
+	return s.ClientStore.Clients(ctx, tenant, page)
+}
+
+type lookThenCreate struct{ store.ClientStore }
+
+func (s lookThenCreate) CreateClient(ctx context.Context, c store.Client) error {
+	if _, err := s.Client(ctx, c.TenantID, c.ID); err == nil {
+		return store.ErrExists
+	}
+	runtime.Gosched()
+	_ = s.DeleteClient(ctx, c.TenantID, c.ID)
+	return s.ClientStore.CreateClient(ctx, c)
+}
+
+type foldNames struct{ store.ConnectionStore }
+
+func (s foldNames) CreateConnection(ctx context.Context, c store.Connection) error {
+	c.Name = strings.ToLower(c.Name)
+	return s.ConnectionStore.CreateConnection(ctx, c)
+}
+
+// lateNames looks for a name before it creates, and keeps names apart so that
+// the store below does not.
+type lateNames struct {
+	store.ConnectionStore
+	names sync.Map
+}
+
+func (s *lateNames) CreateConnection(ctx context.Context, c store.Connection) error {
+	if _, ok := s.names.Load(c.TenantID + c.Name); ok {
+		return store.ErrExists
+	}
+	runtime.Gosched()
+	s.names.Store(c.TenantID+c.Name, true)
+	c.Name = c.ID
+	return s.ConnectionStore.CreateConnection(ctx, c)
+}
+
+type greedyNames struct {
+	store.ConnectionStore
+	names sync.Map
+}
+
+func (s *greedyNames) CreateConnection(ctx context.Context, c store.Connection) error {
+	if _, ok := s.names.Load(c.TenantID + c.Name); ok {
+		return store.ErrExists
+	}
+	err := s.ConnectionStore.CreateConnection(ctx, c)
+	if err == nil {
+		s.names.Store(c.TenantID+c.Name, true)
+	}
+	return err
+}
+
+// directory is Users under a name that is not also a method's.
+type directory = Users
+
+type twoNamespaces struct{ directory }
+
+func (s twoNamespaces) CreateUser(ctx context.Context, u store.User) error {
+	u.Username = "u:" + u.Username
+	return s.directory.CreateUser(ctx, u)
+}
+
+type emptyIsUnique struct {
+	directory
+	taken bool
+}
+
+func (s *emptyIsUnique) CreateUser(ctx context.Context, u store.User) error {
+	if u.Email == "" {
+		if s.taken {
+			return store.ErrExists
+		}
+		s.taken = true
+	}
+	return s.directory.CreateUser(ctx, u)
+}
+
+type patterns struct{ directory }
+
+func (s patterns) UserByLogin(ctx context.Context, tenant, connection, login string) (store.User, error) {
+	if prefix, ok := strings.CutSuffix(login, "%"); ok {
+		us, err := s.directory.Users(ctx, tenant, connection, store.Page{})
+		for _, u := range us {
+			if strings.HasPrefix(u.Username, prefix) {
+				return u, err
+			}
+		}
+	}
+	return s.directory.UserByLogin(ctx, tenant, connection, login)
+}
+
+type oneConnection struct{ directory }
+
+func (s oneConnection) CreateUser(ctx context.Context, u store.User) error {
+	u.ConnectionID = "connection"
+	return s.directory.CreateUser(ctx, u)
+}
+
+type noSlash struct{ store.APIStore }
+
+func (s noSlash) CreateAPI(ctx context.Context, a store.API) error {
+	a.Audience = strings.TrimSuffix(a.Audience, "/")
+	return s.APIStore.CreateAPI(ctx, a)
+}
+
+func (s noSlash) APIByAudience(ctx context.Context, tenant, audience string) (store.API, error) {
+	return s.APIStore.APIByAudience(ctx, tenant, strings.TrimSuffix(audience, "/"))
+}
+
+type staleIndex struct {
+	store.APIStore
+	byAudience sync.Map
+}
+
+func (s *staleIndex) CreateAPI(ctx context.Context, a store.API) error {
+	err := s.APIStore.CreateAPI(ctx, a)
+	if err == nil {
+		a = a.Clone()
+		a.Version = 1
+		s.byAudience.Store(a.Audience, a)
+	}
+	return err
+}
+
+func (s *staleIndex) APIByAudience(ctx context.Context, tenant, audience string) (store.API, error) {
+	if a, ok := s.byAudience.Load(audience); ok {
+		return a.(store.API).Clone(), nil
+	}
+	return s.APIStore.APIByAudience(ctx, tenant, audience)
+}
+
+type joinedKey struct{ store.ClientGrantStore }
+
+func (s joinedKey) CreateClientGrant(ctx context.Context, g store.ClientGrant) error {
+	if _, err := s.FindClientGrant(ctx, g.TenantID, g.ClientID, g.Audience, g.SubjectType); err == nil {
+		return store.ErrExists
+	}
+	return s.ClientGrantStore.CreateClientGrant(ctx, g)
+}
+
+func (s joinedKey) FindClientGrant(ctx context.Context, tenant, client, audience, subjectType string) (store.ClientGrant, error) {
+	gs, err := s.ClientGrants(ctx, tenant, store.Page{})
+	for _, g := range gs {
+		if g.ClientID+":"+g.Audience+":"+g.SubjectType == client+":"+audience+":"+subjectType {
+			return g, nil
+		}
+	}
+	if err == nil {
+		err = store.ErrNotFound
+	}
+	return store.ClientGrant{}, err
+}
+
+func sortedKeys(compare func(a, b store.SigningKey) int) func(*memstore.Store) store.SigningKeyStore {
+	return func(s *memstore.Store) store.SigningKeyStore { return keysInOrder{s, compare} }
+}
+
+type keysInOrder struct {
+	store.SigningKeyStore
+	compare func(a, b store.SigningKey) int
+}
+
+func (s keysInOrder) SigningKeys(ctx context.Context, tenant string) ([]store.SigningKey, error) {
+	ks, err := s.SigningKeyStore.SigningKeys(ctx, tenant)
+	slices.SortFunc(ks, s.compare)
+	return ks, err
+}
+
+type unexpired struct{ store.SigningKeyStore }
+
+func (s unexpired) SigningKeys(ctx context.Context, tenant string) ([]store.SigningKey, error) {
+	ks, err := s.SigningKeyStore.SigningKeys(ctx, tenant)
+	return slices.DeleteFunc(ks, func(k store.SigningKey) bool { return k.ExpiresAt.Before(time.Now()) }), err
+}
+
+type lateGenerations struct {
+	store.SigningKeyStore
+	mu      sync.Mutex
+	created int
+}
+
+func (s *lateGenerations) CreateSigningKey(ctx context.Context, k store.SigningKey) error {
+	ks, err := s.SigningKeys(ctx, k.TenantID)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(ks, func(old store.SigningKey) bool { return old.Algorithm == k.Algorithm && old.Generation == k.Generation }) {
+		return store.ErrExists
+	}
+	runtime.Gosched()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.created++
+	err = s.SigningKeyStore.CreateSigningKey(ctx, k)
+	if errors.Is(err, store.ErrExists) {
+		k.Generation = -s.created
+		err = s.SigningKeyStore.CreateSigningKey(ctx, k)
+	}
+	return err
+}
+
+type allSessions struct{ store.SessionStore }
+
+func (s allSessions) UserSessions(ctx context.Context, tenant, user string, page store.Page, _ time.Time) ([]store.Session, error) {
+	return s.SessionStore.UserSessions(ctx, tenant, user, page, time.Time{})
+}
+
+type revive struct{ store.SessionStore }
+
+func (s revive) UpdateSession(ctx context.Context, r store.Session, _ time.Time) error {
+	return s.SessionStore.UpdateSession(ctx, r, time.Time{})
+}
+
+type caseless struct{ store.SessionStore }
+
+func (s caseless) UserSessions(ctx context.Context, tenant, user string, page store.Page, now time.Time) ([]store.Session, error) {
+	return s.SessionStore.UserSessions(ctx, tenant, strings.ToLower(user), page, now)
+}
+
+type replaceTenants struct{ store.TenantStore }
+
+func (s replaceTenants) CreateTenant(ctx context.Context, t store.Tenant) error {
+	err := s.TenantStore.CreateTenant(ctx, t)
+	if errors.Is(err, store.ErrExists) {
+		t.Version = 1
+		err = s.UpdateTenant(ctx, t)
+	}
+	return err
+}
+
+// lenientClients does all that a correct store may do otherwise than memstore.
+type lenientClients struct{ store.ClientStore }
+
+func (s lenientClients) CreateClient(ctx context.Context, c store.Client) error {
+	if strings.ContainsRune(c.TenantID+c.ID, 0) {
+		return errors.New("a text must not contain a zero")
+	}
+	return wrap(s.ClientStore.CreateClient(ctx, c))
+}
+
+func (s lenientClients) UpdateClient(ctx context.Context, c store.Client) error {
+	return wrap(s.ClientStore.UpdateClient(ctx, c))
+}
+
+func (s lenientClients) Client(ctx context.Context, tenant, id string) (store.Client, error) {
+	c, err := s.ClientStore.Client(ctx, tenant, id)
+	if c.Metadata != nil && c.Metadata.JWKS != nil {
+		c.Metadata.JWKS = json.RawMessage(" " + string(c.Metadata.JWKS) + "\n")
+	}
+	if c.GrantTypes == nil {
+		c.GrantTypes = []string{}
+	}
+	return c, wrap(err)
+}
