@@ -215,10 +215,12 @@ func optionInteger(low, high int) optionRule {
 
 func optionPasswordPolicy(raw json.RawMessage) string {
 	var v string
-	if _, known := passwordPolicies[v]; josejson.Unmarshal(raw, &v) != nil || !known {
-		return "must be none, low, fair, good or excellent"
+	if josejson.Unmarshal(raw, &v) == nil {
+		if _, known := passwordPolicies[v]; known {
+			return ""
+		}
 	}
-	return ""
+	return "must be none, low, fair, good or excellent"
 }
 
 func optionComplexity(raw json.RawMessage) string {

@@ -20,10 +20,12 @@ type passwordPolicy struct {
 	anything bool
 }
 
-// passwordPolicies are the values of the option passwordPolicy. Without one, the
-// rules are those of NIST SP 800-63B: length, and nothing about which characters.
+// defaultPasswordPolicy follows NIST SP 800-63B: length, and nothing about which
+// characters.
+var defaultPasswordPolicy = passwordPolicy{minLength: 8}
+
+// passwordPolicies are the values of the option passwordPolicy.
 var passwordPolicies = map[string]passwordPolicy{
-	"":          {minLength: 8},
 	"none":      {minLength: 1, anything: true},
 	"low":       {minLength: 6},
 	"fair":      {minLength: 8, mixed: true},
@@ -33,7 +35,10 @@ var passwordPolicies = map[string]passwordPolicy{
 
 // checkPassword validates a new password.
 func checkPassword(password string, o *databaseOptions, user *store.User) error {
-	policy := passwordPolicies[o.PasswordPolicy]
+	policy, ok := passwordPolicies[o.PasswordPolicy]
+	if !ok {
+		policy = defaultPasswordPolicy
+	}
 	if o.PasswordComplexity.MinLength > 0 {
 		policy.minLength = o.PasswordComplexity.MinLength
 	}

@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/opkit/opkit/store"
-	"github.com/opkit/opkit/tenant"
 )
 
 const (
@@ -25,8 +24,8 @@ const (
 	maxMetadataText  = 255
 )
 
-// Create creates a connection. Name and Strategy are required, TenantID defaults
-// to [tenant.DefaultID], ID is made unless it is set.
+// Create creates a connection. TenantID, Name and Strategy are required, ID is
+// made unless it is set.
 //
 // The options of a database that decide something are requires_username,
 // validation.username, passwordPolicy and password_complexity_options.min_length
@@ -38,9 +37,6 @@ const (
 // The error is a [*InvalidError], store.ErrExists if the ID or the name is taken,
 // or a system error.
 func (d *Directory) Create(ctx context.Context, c store.Connection) (store.Connection, error) {
-	if c.TenantID == "" {
-		c.TenantID = tenant.DefaultID
-	}
 	if _, err := d.cfg.Tenants.Tenant(ctx, c.TenantID); errors.Is(err, store.ErrNotFound) {
 		return store.Connection{}, invalid("tenant_id", "must be the identifier of a tenant")
 	} else if err != nil {
@@ -66,9 +62,6 @@ func (d *Directory) Create(ctx context.Context, c store.Connection) (store.Conne
 // administrator may have changed it. Programs call it when they start; of several
 // that start at once, one creates.
 func (d *Directory) Ensure(ctx context.Context, c store.Connection) (store.Connection, error) {
-	if c.TenantID == "" {
-		c.TenantID = tenant.DefaultID
-	}
 	existing, err := d.named(ctx, c.TenantID, c.Name)
 	if errors.Is(err, store.ErrNotFound) {
 		var created store.Connection

@@ -232,7 +232,7 @@ func TestAssertionRefused(t *testing.T) {
 		{"another algorithm than the registered one", withAssertion(sign(t, jose.RS256, k.rsa, map[string]any{"kid": "rsa"}, good("app-es"))), ""},
 		{"another algorithm than the key's", withAssertion(sign(t, jose.RS256, k.rsa, map[string]any{"kid": "rsa"}, good("pinned"))), ""},
 		{"a symmetric key in jwks", withAssertion(sign(t, jose.HS256, []byte(secret), map[string]any{"kid": "oct"}, good("symmetric"))), ""},
-		{"a short RSA key", withAssertion(raw(`{"alg":"RS256","kid":"rsa"}`, strings.ReplaceAll(string(payload), `"app"`, `"small"`), "x")), ""},
+		{"a short RSA key", withAssertion(sign(t, jose.RS256, k.small, map[string]any{"kid": "rsa"}, good("small"))), ""},
 		{"a key for encryption", withAssertion(sign(t, jose.ES256, k.ec, map[string]any{"kid": "ec"}, good("encryption"))), ""},
 		{"too many keys", withAssertion(sign(t, jose.ES256, k.ec, map[string]any{"kid": "ec"}, good("many"))), ""},
 		{"only a jwks_uri", withAssertion(sign(t, jose.ES256, k.ec, map[string]any{"kid": "ec"}, good("no-keys"))), ""},

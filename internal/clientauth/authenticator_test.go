@@ -250,6 +250,16 @@ func TestSystemErrorIsNotTheClientsFault(t *testing.T) {
 	}
 }
 
+func TestStoreIsNotAskedForWhatNoClientIsCalled(t *testing.T) {
+	a := newAuthenticator(t)
+	a.Clients = brokenClients{}
+	for _, id := range []string{"a\x00b", "a\nb", "ä", strings.Repeat("x", maxClientID+1)} {
+		if _, _, err := (request{[]string{basic(id, secret)}, ""}).send(t, a); errors.Is(err, errBroken) || err == nil {
+			t.Errorf("%.20q: %v", id, err)
+		}
+	}
+}
+
 func FuzzParseBasic(f *testing.F) {
 	f.Add(basic("client", secret))
 	f.Add("Basic ")
