@@ -160,7 +160,8 @@ func (i *Issuer) openAccessToken(ctx context.Context, t *tenant.Tenant, raw stri
 	if err != nil {
 		return openedToken{}, err
 	}
-	if !now.Before(at.expires) {
+	// Without a family a store would answer for the grant alone.
+	if at.grantID == "" || at.family == "" || !now.Before(at.expires) {
 		return openedToken{}, errNoAccessToken
 	}
 	return at, nil

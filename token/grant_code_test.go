@@ -254,15 +254,34 @@ func TestSecondRedemptionRevokesTheFirst(t *testing.T) {
 // A family must be remembered as long as its code can be presented, however short
 // its tokens live.
 func TestShortTokensDoNotReopenTheCode(t *testing.T) {
-	f := newFixture(t, func(c *Config) {
+	short := func(c *Config) {
 		c.AccessTokenLifetime, c.RefreshTokenIdle, c.RefreshTokenLeeway = time.Second, 2*time.Second, -1
+	}
+	t.Run("after the redemption", func(t *testing.T) {
+		f := newFixture(t, short)
+		code := f.code(f.authorization(webClient, "", "openid"))
+		f.redeem(webClient, code)
+		f.clock.advance(30 * time.Second)
+		f.refused(f.post(codeForm(webClient, code)), 400, "invalid_grant")
 	})
-	code := f.code(f.authorization(webClient, "", "openid"))
-	first := f.redeem(webClient, code)
-	f.clock.advance(time.Second)
-	f.granted(f.post(refreshForm(webClient, first.RefreshToken)))
-	f.clock.advance(30 * time.Second)
-	f.refused(f.post(codeForm(webClient, code)), 400, "invalid_grant")
+	t.Run("after a refresh", func(t *testing.T) {
+		f := newFixture(t, short)
+		code := f.code(f.authorization(webClient, "", "openid"))
+		first := f.redeem(webClient, code)
+		f.clock.advance(time.Second)
+		f.granted(f.post(refreshForm(webClient, first.RefreshToken)))
+		f.clock.advance(30 * time.Second)
+		f.refused(f.post(codeForm(webClient, code)), 400, "invalid_grant")
+	})
+	t.Run("a code that another node made with a longer life", func(t *testing.T) {
+		f := newFixture(t, short)
+		a := f.authorization(webClient, "", "openid")
+		c := code{family: newFamilyID(), expires: f.clock.Now().Add(10 * time.Minute), authorization: a}
+		sealed := f.issuer.codes.SealString(c.encode(), f.tenant.ID())
+		f.redeem(webClient, sealed)
+		f.clock.advance(9 * time.Minute)
+		f.refused(f.post(codeForm(webClient, sealed)), 400, "invalid_grant")
+	})
 }
 
 func TestConcurrentRedemption(t *testing.T) {

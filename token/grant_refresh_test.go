@@ -176,6 +176,35 @@ func TestRetryWithinLeewayGivesTheSameSuccessor(t *testing.T) {
 	f.granted(f.post(refreshForm(webClient, again.RefreshToken)))
 }
 
+// The access token of a retry is good for as long as its answer says, although
+// the retry does not write.
+func TestAccessTokenOfARetryLivesItsTime(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.RefreshTokenIdle = time.Minute })
+	first := f.offline(webClient, "", "openid")
+	f.granted(f.post(refreshForm(webClient, first.RefreshToken)))
+	f.clock.advance(10 * time.Second)
+	again := f.granted(f.post(refreshForm(webClient, first.RefreshToken)))
+	f.clock.advance(time.Hour - time.Microsecond)
+	f.alive(again.AccessToken)
+}
+
+// The clock of the node that rotated may be ahead, but not by any amount.
+func TestLeewayIsBoundedWhenClocksDiffer(t *testing.T) {
+	for _, tc := range []struct {
+		behind time.Duration
+		retry  bool
+	}{{10 * time.Second, true}, {11 * time.Second, false}} {
+		f := newFixture(t)
+		first := f.offline(webClient, "", "openid")
+		f.clock.advance(time.Minute)
+		f.granted(f.post(refreshForm(webClient, first.RefreshToken)))
+		f.clock.advance(-tc.behind)
+		if got := f.post(refreshForm(webClient, first.RefreshToken)); (got.Status == http.StatusOK) != tc.retry {
+			t.Errorf("%v behind: %d %s, want a retry to be %v", tc.behind, got.Status, got.Error, tc.retry)
+		}
+	}
+}
+
 func TestRetryAfterTheSuccessorWasUsedIsReuse(t *testing.T) {
 	f := newFixture(t)
 	first := f.offline(webClient, "", "openid")

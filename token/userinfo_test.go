@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -162,26 +163,44 @@ func TestUserInfoTakesNoOtherToken(t *testing.T) {
 	f.alive(jwt)
 }
 
-// A JWT that names userinfo only by its scope is not meant for it.
-func TestUserInfoChecksTheAudienceOfAJWT(t *testing.T) {
+// Each of these differs from a good token in one claim.
+func TestUserInfoChecksEachClaimOfAJWT(t *testing.T) {
 	f := newFixture(t)
 	a := f.authorization(webClient, testAudience, "openid")
-	f.redeem(webClient, f.code(a))
-	for name, change := range map[string]func(*accessTokenPayload){
-		"audience": func(p *accessTokenPayload) { p.Audience = testAudience },
-		"jti":      func(p *accessTokenPayload) { p.ID = "x" },
-		"family":   func(p *accessTokenPayload) { p.ID = a.GrantID + ".nofamily.x" },
-		"grant":    func(p *accessTokenPayload) { p.ID = "nogrant.nofamily.x" },
-	} {
+	id, _ := f.accessTokenClaims(f.redeem(webClient, f.code(a)).AccessToken)["jti"].(string)
+	sign := func(change func(*accessTokenPayload)) string {
+		t.Helper()
 		p := accessTokenPayload{
-			Subject: "auth0|u1", Audience: []string{testAudience, f.tenant.UserInfoAudience()}, ClientID: webClient,
-			ID: a.GrantID + ".f.x", Scope: "openid",
+			Subject: "auth0|u1", Audience: []string{testAudience, f.tenant.UserInfoAudience()}, ClientID: webClient, ID: id, Scope: "openid",
 		}
 		change(&p)
-		token, err := f.issuer.signAccessToken(context.Background(), f.tenant, &store.API{}, p, time.Hour, f.clock.Now(), nil)
+		token, err := f.issuer.signAccessToken(t.Context(), f.tenant, &store.API{}, p, time.Hour, f.clock.Now(), nil)
 		f.ok(err)
-		t.Log(name)
-		f.dead(token)
+		return token
+	}
+	f.alive(sign(func(*accessTokenPayload) {}))
+	foreign, err := f.tenants.Sign(t.Context(), f.tenant, "ES256", "at+jwt", fmt.Appendf(nil,
+		`{"iss":"https://other.example","sub":"auth0|u1","aud":[%q],"client_id":"web","jti":%q,"scope":"openid","exp":%d}`,
+		f.tenant.UserInfoAudience(), id, f.clock.Now().Unix()+60))
+	f.ok(err)
+	f.dead(foreign)
+	for name, change := range map[string]func(*accessTokenPayload){
+		"aud":         func(p *accessTokenPayload) { p.Audience = testAudience },
+		"other aud":   func(p *accessTokenPayload) { p.Audience = []string{testAudience, "https://other.example/userinfo"} },
+		"sub":         func(p *accessTokenPayload) { p.Subject = "auth0|u2" },
+		"client_id":   func(p *accessTokenPayload) { p.ClientID = publicClient },
+		"no jti":      func(p *accessTokenPayload) { p.ID = "" },
+		"jti":         func(p *accessTokenPayload) { p.ID = "x" },
+		"short jti":   func(p *accessTokenPayload) { p.ID = "x.y" },
+		"family":      func(p *accessTokenPayload) { p.ID = a.GrantID + ".nofamily.x" },
+		"no family":   func(p *accessTokenPayload) { p.ID = a.GrantID + "..x" },
+		"other grant": func(p *accessTokenPayload) { p.ID = "no" + id },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inner := *f
+			inner.TB = t
+			inner.dead(sign(change))
+		})
 	}
 }
 

@@ -338,6 +338,25 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
+// RFC 8725 §3.1: a key is good for the one algorithm that it was published for,
+// even where it would verify another that is accepted.
+func TestKeysKeepTheirAlgorithm(t *testing.T) {
+	f := newFakeIssuer(t)
+	v := f.verifier(func(c *VerifierConfig) { c.Algorithms = []string{"PS256", "RS256"} })
+	header := map[string]any{"alg": "PS256", "kid": "rsa"}
+	if _, err := v.Verify(t.Context(), f.sign(f.claims(nil), header)); !errors.Is(err, ErrInvalidToken) {
+		t.Errorf("PS256 by a key for RS256: %v", err)
+	}
+	f.set(func() { f.keys[1].Algorithm = "" })
+	v = f.verifier(func(c *VerifierConfig) { c.Algorithms = []string{"PS256", "RS256"} })
+	if _, err := v.Verify(t.Context(), f.sign(f.claims(nil), header)); err != nil {
+		t.Errorf("PS256 by a key for any algorithm: %v", err)
+	}
+	if _, err := v.Verify(t.Context(), f.sign(f.claims(nil), nil)); !errors.Is(err, ErrInvalidToken) {
+		t.Errorf("ES256 is not accepted here: %v", err)
+	}
+}
+
 func TestVerifierWithoutLeeway(t *testing.T) {
 	f := newFakeIssuer(t)
 	v := f.verifier(func(c *VerifierConfig) { c.Leeway = -1 })
