@@ -9,6 +9,7 @@ import (
 	"github.com/opkit/opkit/internal/clientauth"
 	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store/cachestore"
 	"github.com/opkit/opkit/tenant"
 	"github.com/opkit/opkit/token"
@@ -48,10 +49,14 @@ func New(cfg Config) (*Provider, error) {
 	}); err != nil {
 		return nil, err
 	}
+	clientSecrets, err := seal.New("client-secret", cfg.secrets()...)
+	if err != nil {
+		return nil, err
+	}
 	if p.tokens, err = token.New(token.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections,
 		ClientAuth: &clientauth.Authenticator{
-			Clients: cfg.Stores.Clients, Tickets: cfg.Stores.Tickets, Tenants: p.tenants, Now: cfg.Now, Logger: cfg.Logger,
+			Clients: cfg.Stores.Clients, Tickets: cfg.Stores.Tickets, Tenants: p.tenants, Secrets: clientSecrets, Now: cfg.Now, Logger: cfg.Logger,
 		},
 		Secrets: cfg.secrets(), Claims: cfg.Claims, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
@@ -78,16 +83,17 @@ func New(cfg Config) (*Provider, error) {
 // derives from them.
 func capabilities() tenant.Capabilities {
 	return tenant.Capabilities{
-		ResponseTypes:            authorize.ResponseTypes(),
-		ResponseModes:            authorize.ResponseModes(),
-		Prompts:                  authorize.Prompts(),
-		GrantTypes:               append(token.GrantTypes(), "implicit"),
-		Scopes:                   oauth.StandardScopes,
-		Claims:                   token.StandardClaims(),
-		TokenEndpointAuthMethods: clientauth.Methods,
-		IDTokenSigningAlgs:       token.IDTokenSigningAlgs(),
-		CodeChallengeMethods:     []string{"S256"},
-		SubjectTypes:             []string{"public"},
+		ResponseTypes:                authorize.ResponseTypes(),
+		ResponseModes:                authorize.ResponseModes(),
+		Prompts:                      authorize.Prompts(),
+		GrantTypes:                   append(token.GrantTypes(), "implicit"),
+		Scopes:                       oauth.StandardScopes,
+		Claims:                       token.StandardClaims(),
+		TokenEndpointAuthMethods:     clientauth.Methods,
+		TokenEndpointAuthSigningAlgs: clientauth.SigningAlgorithms,
+		IDTokenSigningAlgs:           token.IDTokenSigningAlgs(),
+		CodeChallengeMethods:         []string{"S256"},
+		SubjectTypes:                 []string{"public"},
 	}
 }
 
