@@ -1,3 +1,31 @@
 // Package dcr is dynamic client registration: RFC 7591 and OpenID Connect
 // Dynamic Client Registration 1.0.
+//
+// [Registrar.Registration] serves the endpoint at which third-party applications
+// register themselves. It is open, so everything it reads is hostile until proved
+// otherwise:
+//
+//   - A tenant that did not switch registration on refuses before anything of the
+//     request is read; a [Limiter] decides before the body is.
+//   - The body is at most 64 KiB of JSON with every member at most once. Members
+//     that are not known are ignored: not stored, not echoed, not named. null and
+//     "" mean that a member was left out.
+//   - Every member that is stored was validated. An error names the member and
+//     the rule, so that a developer can act on it.
+//   - One store call creates the client. Its secret is generated, answered once and
+//     kept as a digest; a client whose registered algorithms key on the secret
+//     keeps it sealed besides.
+//
+// What a client may do depends on its security mode, which the tenant's settings
+// give it when it registers and which never changes:
+//
+//	                 strict                permissive
+//	client_id        tpc_ + 32 characters  32 characters
+//	grant_types      authorization_code    the same, implicit,
+//	                 refresh_token         client_credentials, device_code
+//	response_types   code                  every combination
+//
+// There is no self-management: whoever registered an application cannot change it.
+//
+// [Registrar.CreateClient] creates the applications of the tenant's own.
 package dcr

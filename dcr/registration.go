@@ -1,27 +1,165 @@
 package dcr
 
 import (
-	"log/slog"
+	"context"
+	"errors"
 	"net/http"
 	"time"
 
+	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
 
-// Config is what a Registrar needs.
-type Config struct {
-	Stores  store.Stores
-	Tenants *tenant.Directory
-	Secrets [][]byte
-	Now     func() time.Time
-	Logger  *slog.Logger
+// This file implements the client registration endpoint of RFC 7591 §3 and OpenID
+// Connect Dynamic Client Registration §3.
+
+// Registration serves POST /oidc/register. Answers are 201 with the client
+// information, or the JSON errors of RFC 7591 §3.2.2:
+//
+//	400 invalid_redirect_uri      redirect_uris is missing or breaks a rule
+//	400 invalid_client_metadata   anything else that was sent breaks a rule
+//	403 access_denied             the tenant did not switch registration on
+//	404, 405, 413, 415            invalid_request: no tenant here; not POST; more
+//	                              than 64 KiB; not application/json
+//	429 temporarily_unavailable   too many attempts, with Retry-After
+func (r *Registrar) Registration() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		info, err := r.register(w, req)
+		if err != nil {
+			if oauth.Internal(err) {
+				r.cfg.Logger.ErrorContext(req.Context(), "dcr: registration failed", "err", err)
+			}
+			oauth.WriteError(w, err)
+			return
+		}
+		httpx.WriteJSON(w, http.StatusCreated, info)
+	})
 }
 
-// Registrar registers applications.
-type Registrar struct{ cfg Config }
+// register goes from what costs nothing to what costs more.
+func (r *Registrar) register(w http.ResponseWriter, req *http.Request) (*clientInformation, error) {
+	if req.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return nil, &oauth.Error{Code: oauth.CodeInvalidRequest, Status: http.StatusMethodNotAllowed, Description: "the method must be POST"}
+	}
+	t, err := r.cfg.Tenants.FromRequest(req)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, &oauth.Error{Code: oauth.CodeInvalidRequest, Status: http.StatusNotFound, Description: "there is no issuer at this address"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !t.Settings().Flags.EnableDynamicClientRegistration {
+		return nil, oauth.Errorf(oauth.CodeAccessDenied, "dynamic client registration is not enabled for this tenant")
+	}
+	if err := r.admit(req, t); err != nil {
+		return nil, err
+	}
+	body, err := httpx.ReadBody(w, req)
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	m := &metadata{client: store.Client{TenantID: t.ID(), Dynamic: true, SecurityMode: mode(t)}}
+	if err := decode(body, m); err != nil {
+		return nil, err
+	}
+	if err := r.validate(req.Context(), m); err != nil {
+		return nil, err
+	}
+	secret, err := r.create(req.Context(), m, "")
+	if err != nil {
+		return nil, err
+	}
+	r.cfg.Logger.InfoContext(req.Context(), "dcr: client registered", "tenant", m.client.TenantID, "client_id", m.client.ID)
+	info := newClientInformation(&m.client, secret)
+	return &info, nil
+}
 
-func New(cfg Config) (*Registrar, error) { panic("not built") }
+// mode returns the security mode of clients that register now. Only the one exact
+// word loosens it.
+func mode(t *tenant.Tenant) string {
+	if t.Settings().DynamicClientRegistrationSecurityMode == store.ModePermissive {
+		return store.ModePermissive
+	}
+	return store.ModeStrict
+}
 
-// Registration serves POST /oidc/register.
-func (r *Registrar) Registration() http.Handler { panic("not built") }
+func bodyError(err error) error {
+	e, ok := errors.AsType[*httpx.BodyError](err)
+	switch {
+	case !ok:
+		return err
+	case e.Status == http.StatusBadRequest:
+		return oauth.Errorf(oauth.CodeInvalidClientMetadata, "%s", e.Reason)
+	}
+	return &oauth.Error{Code: oauth.CodeInvalidRequest, Status: e.Status, Description: e.Reason}
+}
+
+// validate checks m and brings it into the form in which it is stored. The client's
+// tenant and security mode are set.
+func (r *Registrar) validate(ctx context.Context, m *metadata) error {
+	if err := m.checkTexts(); err != nil {
+		return err
+	}
+	if err := m.checkAuthMethod(); err != nil {
+		return err
+	}
+	if err := m.checkFlows(); err != nil {
+		return err
+	}
+	if err := m.checkRedirects(&r.cfg.Redirects); err != nil {
+		return err
+	}
+	if err := m.checkURIs(); err != nil {
+		return err
+	}
+	if err := m.checkAlgorithms(); err != nil {
+		return err
+	}
+	if err := m.checkKeys(); err != nil {
+		return err
+	}
+	return m.checkScope(ctx, r.cfg.Stores.APIs, m.client.TenantID)
+}
+
+// create gives m an identifier, unless it has one, and a secret, if its way to
+// authenticate needs one, and stores it. An empty secret is generated.
+func (r *Registrar) create(ctx context.Context, m *metadata, secret string) (string, error) {
+	c := &m.client
+	if m.rare {
+		c.Metadata = &m.extra
+	}
+	c.CreatedAt = r.cfg.Now().UTC().Truncate(time.Microsecond)
+	switch {
+	case !m.hasSecret():
+		secret = ""
+	case secret == "":
+		secret = alphanumeric(secretLength)
+	}
+	if secret != "" {
+		c.SecretDigest = store.DigestOf(secret)
+	}
+	chosen := c.ID != ""
+	for attempt := 0; ; attempt++ {
+		if !chosen {
+			c.ID = alphanumeric(idLength)
+			if c.Strict() {
+				c.ID = strictPrefix + c.ID
+			}
+		}
+		if secret != "" && m.keysOnSecret() {
+			c.SealedSecret = r.secrets.Seal([]byte(secret), c.TenantID+"/"+c.ID)
+		}
+		err := r.cfg.Stores.Clients.CreateClient(ctx, *c)
+		// 190 random bits collide in a store that is broken, or never.
+		if errors.Is(err, store.ErrExists) && !chosen && attempt < 2 {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		return secret, nil
+	}
+}

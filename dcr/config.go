@@ -1,0 +1,103 @@
+package dcr
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/opkit/opkit/internal/seal"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// Config is what a [Registrar] needs. Stores, Tenants and Secrets are required.
+type Config struct {
+	// Stores keeps clients (Clients) and knows the scopes that exist (APIs).
+	Stores store.Stores
+
+	// Tenants finds the tenant of a request and its settings.
+	Tenants *tenant.Directory
+
+	// Secrets seal client secrets where an algorithm needs the secret itself. The
+	// first one seals. Each has at least 32 bytes.
+	Secrets [][]byte
+
+	// Redirects says which redirect URIs may be registered.
+	Redirects RedirectPolicy
+
+	// Limiter decides which attempts to register go ahead. Nil: a limiter of this
+	// process with the rate of Rate.
+	Limiter Limiter
+
+	// Rate is the rate of the default limiter. It is not used if Limiter is set.
+	Rate Rate
+
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Empty:
+	// none; the peer's address counts.
+	TrustedProxies []netip.Prefix
+
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+
+	// Logger receives internal errors and warnings. Nil: they are discarded.
+	Logger *slog.Logger
+}
+
+// RedirectPolicy says which redirect URIs may be registered. The zero value
+// accepts https, http on a loopback host from native and public applications,
+// private-use schemes with a dot, and those without a dot from native and public
+// applications. Nothing else can be accepted.
+type RedirectPolicy struct {
+	// RefuseLocalhost refuses http://localhost: the name is resolved, so it can
+	// lead elsewhere (RFC 8252 §8.3). 127.0.0.1 and [::1] remain.
+	RefuseLocalhost bool
+
+	// RefuseUndottedSchemes refuses private-use schemes that are not a reversed
+	// domain name (RFC 8252 §7.1), such as myapp://. They are easily taken by
+	// another application on the device, but in wide use.
+	RefuseUndottedSchemes bool
+
+	// InsecureWebLoopback accepts http on a loopback host from applications that
+	// say they are web applications: whatever listens there on the user's machine
+	// gets the code.
+	InsecureWebLoopback bool
+}
+
+// Registrar creates clients. It is safe for concurrent use.
+type Registrar struct {
+	cfg     Config
+	limiter Limiter
+	secrets *seal.Box
+
+	warnProxy sync.Once
+}
+
+// New checks cfg. It reads and writes no store and starts no goroutine.
+func New(cfg Config) (*Registrar, error) {
+	switch {
+	case cfg.Stores.Clients == nil, cfg.Stores.APIs == nil:
+		return nil, errors.New("dcr: Config.Stores needs Clients and APIs")
+	case cfg.Tenants == nil:
+		return nil, errors.New("dcr: Config.Tenants is required")
+	}
+	secrets, err := seal.New("client-secret", cfg.Secrets...)
+	if err != nil {
+		return nil, fmt.Errorf("dcr: Config.Secrets: %w", err)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Registrar{cfg: cfg, limiter: cfg.Limiter, secrets: secrets}
+	if r.limiter == nil {
+		if r.limiter, err = newLocalLimiter(cfg.Rate, cfg.Now); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,56 @@
+package dcr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
+)
+
+// CreateClient stores a client that the tenant sets up itself: one of its own
+// applications (FirstParty), a machine client, a partner. It bypasses the
+// tenant's flag, the limiter and the limits of third-party grant types, which
+// guard against strangers; everything else is validated as in a registration, and
+// an error names the member.
+//
+// An empty ID is generated as in a registration. An empty secret is generated too unless the
+// authentication method needs none; one that is given has to carry at least 128
+// bits of entropy, because only its digest is kept. The secret is returned here
+// and never again. A third-party client without a SecurityMode is strict.
+//
+// store.ErrNotFound: there is no such tenant. store.ErrExists: the identifier is
+// taken.
+func (r *Registrar) CreateClient(ctx context.Context, c store.Client, secret string) (store.Client, string, error) {
+	if _, err := r.cfg.Tenants.Tenant(ctx, c.TenantID); err != nil {
+		return store.Client{}, "", fmt.Errorf("dcr: tenant of the client: %w", err)
+	}
+	if c.ID == store.DefaultForThirdParty || !utf8.ValidString(c.ID) || len(c.ID) > maxText {
+		return store.Client{}, "", errors.New("dcr: the client's ID cannot be used")
+	}
+	m := &metadata{client: c}
+	if m.client.Metadata != nil {
+		m.extra, m.rare = *m.client.Metadata, true
+	}
+	m.client.Dynamic, m.client.SecretDigest, m.client.SealedSecret = false, store.Digest{}, nil
+	if !m.client.FirstParty && m.client.SecurityMode == "" {
+		m.client.SecurityMode = store.ModeStrict
+	}
+	if err := r.validate(ctx, m); err != nil {
+		if !oauth.Internal(err) {
+			err = errors.New(oauth.AsError(err).Description)
+		}
+		return store.Client{}, "", fmt.Errorf("dcr: %w", err)
+	}
+	if secret != "" && !m.hasSecret() {
+		return store.Client{}, "", fmt.Errorf("dcr: token_endpoint_auth_method %s has no secret", m.client.TokenEndpointAuthMethod)
+	}
+	secret, err := r.create(ctx, m, secret)
+	if err != nil {
+		return store.Client{}, "", fmt.Errorf("dcr: %w", err)
+	}
+	m.client.Version = 1 // what Create stores (package store)
+	return m.client.Clone(), secret, nil
+}

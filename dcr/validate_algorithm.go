@@ -1,0 +1,86 @@
+package dcr
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/opkit/opkit/internal/clientauth"
+)
+
+// What the provider supports, by member. A member with an empty list names
+// something that the provider does not do: to accept it would be to promise it.
+var (
+	idTokenSigningAlgs = []string{"RS256", "ES256", "HS256"}
+	subjectTypes       = []string{"public"}
+)
+
+// checkAlgorithms validates the members that choose among what the provider can
+// do. It has no list of algorithms that are too weak: what is not on a list of
+// supported ones is refused, "none" like everything else.
+func (m *metadata) checkAlgorithms() error {
+	x := &m.extra
+	if !m.rare {
+		return nil
+	}
+	for _, choice := range [...]struct {
+		member    string
+		value     *string
+		supported []string
+	}{
+		{"subject_type", &x.SubjectType, subjectTypes},
+		{"id_token_signed_response_alg", &x.IDTokenSignedResponseAlg, idTokenSigningAlgs},
+		{"id_token_encrypted_response_alg", &x.IDTokenEncryptedResponseAlg, nil},
+		{"id_token_encrypted_response_enc", &x.IDTokenEncryptedResponseEnc, nil},
+		{"userinfo_signed_response_alg", &x.UserInfoSignedResponseAlg, nil},
+		{"userinfo_encrypted_response_alg", &x.UserInfoEncryptedResponseAlg, nil},
+		{"userinfo_encrypted_response_enc", &x.UserInfoEncryptedResponseEnc, nil},
+		{"request_object_signing_alg", &x.RequestObjectSigningAlg, nil},
+		{"request_object_encryption_alg", &x.RequestObjectEncryptionAlg, nil},
+		{"request_object_encryption_enc", &x.RequestObjectEncryptionEnc, nil},
+		{"token_endpoint_auth_signing_alg", &x.TokenEndpointAuthSigningAlg, m.assertionAlgs()},
+	} {
+		if *choice.value == "" {
+			continue
+		}
+		i := slices.Index(choice.supported, *choice.value)
+		switch {
+		case i >= 0:
+			*choice.value = choice.supported[i]
+		case len(choice.supported) > 0:
+			return invalid(choice.member, "%s: %s is not one of %s", choice.member, quote(*choice.value), strings.Join(choice.supported, ", "))
+		case choice.member == "token_endpoint_auth_signing_alg":
+			return invalid(choice.member, "%s does not belong to token_endpoint_auth_method %s", choice.member, m.client.TokenEndpointAuthMethod)
+		default:
+			return invalid(choice.member, "%s: %s is not supported", choice.member, quote(*choice.value))
+		}
+	}
+	if x.IDTokenSignedResponseAlg == "HS256" && !m.hasSecret() {
+		// OpenID Connect Core §10.1: the key is the client secret.
+		return invalid("id_token_signed_response_alg", "id_token_signed_response_alg: HS256 needs an application with a client secret, and token_endpoint_auth_method is %s",
+			m.client.TokenEndpointAuthMethod)
+	}
+	switch {
+	case x.RequireSignedRequestObject:
+		return invalid("require_signed_request_object", "require_signed_request_object is not supported")
+	case x.RequirePushedAuthorizationRequests:
+		return invalid("require_pushed_authorization_requests", "require_pushed_authorization_requests is not supported")
+	}
+	return nil
+}
+
+// assertionAlgs returns the algorithms that the client's assertions may have.
+func (m *metadata) assertionAlgs() []string {
+	switch m.client.TokenEndpointAuthMethod {
+	case clientauth.MethodSecretJWT:
+		return []string{"HS256"}
+	case clientauth.MethodPrivateKeyJWT:
+		return slices.DeleteFunc(slices.Clone(clientauth.SigningAlgorithms), func(alg string) bool { return alg == "HS256" })
+	}
+	return nil
+}
+
+// keysOnSecret reports whether an algorithm needs the client secret itself, so
+// that its digest is not enough.
+func (m *metadata) keysOnSecret() bool {
+	return m.extra.IDTokenSignedResponseAlg == "HS256" || m.client.TokenEndpointAuthMethod == clientauth.MethodSecretJWT
+}
