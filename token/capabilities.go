@@ -7,7 +7,7 @@ import (
 
 // IDTokenSigningAlgs lists the values of id_token_signed_response_alg that can be
 // minted, for metadata and registration.
-func IDTokenSigningAlgs() []string { return []string{algRS256, "ES256", "HS256"} }
+func IDTokenSigningAlgs() []string { return []string{algRS256, algES256, algHS256} }
 
 // StandardClaims lists the claims about the user and the authentication that
 // tokens and userinfo can carry, for metadata. It is read off the types that are

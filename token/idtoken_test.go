@@ -31,6 +31,18 @@ func TestIDTokenAlgorithms(t *testing.T) {
 	}
 }
 
+func TestEveryAdvertisedAlgorithmHasAKey(t *testing.T) {
+	f := newFixture(t)
+	for _, alg := range IDTokenSigningAlgs() {
+		c := f.client(webClient)
+		c.Metadata = &store.ClientMetadata{IDTokenSignedResponseAlg: alg}
+		c.SealedSecret = f.sealedSecret(webClient, testSecret)
+		if key, err := f.issuer.idTokenKey(f.tenant, c); err != nil || key.alg != alg {
+			t.Errorf("%s: %v", alg, err)
+		}
+	}
+}
+
 func TestIDTokenByHS256(t *testing.T) {
 	f := newFixture(t)
 	f.changeClient(webClient, func(c *store.Client) {
