@@ -205,7 +205,7 @@ func (k kind[S, R]) common() []check[S] {
 	)
 	for i := range checks {
 		checks[i].name = k.prefix + checks[i].name
-		checks[i].explanation = "For a " + k.noun + ". " + checks[i].explanation
+		checks[i].explanation = k.noun + ": " + checks[i].explanation
 	}
 	return checks
 }

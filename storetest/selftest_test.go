@@ -130,13 +130,6 @@ func covered[S any](t *testing.T, calls []call) {
 	}
 }
 
-// TestLenient proves that a store may wrap its errors, round times, return empty
-// for nil and count a consumption as a change: the kit has no false positives.
-func TestLenient(t *testing.T) {
-	RunClients(t, func(t *testing.T) store.ClientStore { return lenientClients{memstore.New()} }, nil)
-	RunTickets(t, func(t *testing.T) store.TicketStore { return lenientTickets{memstore.New()} }, nil)
-}
-
 func TestRunSkipsUsersWithoutAdmin(t *testing.T) {
 	opened := 0
 	runPart(t, "Users", func(t *testing.T) store.Stores {
