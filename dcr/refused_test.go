@@ -151,9 +151,10 @@ func refusals() []refusal {
 	member("assertion algorithm without assertions", `"token_endpoint_auth_signing_alg":"RS256"`, "token_endpoint_auth_signing_alg does not belong to token_endpoint_auth_method client_secret_post")
 
 	// Grant types and response types.
-	for _, g := range []string{"implicit", "client_credentials", grantDevice, "password", "urn:ietf:params:oauth:grant-type:jwt-bearer", "Authorization_Code", "authorization_code ", "<script>"} {
+	for _, g := range []string{"implicit", "client_credentials", "password", "urn:ietf:params:oauth:grant-type:jwt-bearer", "Authorization_Code", "authorization_code ", "<script>"} {
 		member("strict: grant type "+g, `"grant_types":["authorization_code","`+g+`"]`, "grant_types: "+quote(g)+" is not one of")
 	}
+	member("strict: the device grant alone", `"grant_types":["`+grantDevice+`"]`, "grant_types: "+quote(grantDevice)+" is not one of")
 	for _, g := range []string{"password", "urn:ietf:params:oauth:grant-type:token-exchange", "IMPLICIT", "hybrid"} {
 		permissive("permissive: grant type "+g, `"grant_types":["`+g+`"]`, "grant_types: "+quote(g)+" is not one of")
 	}

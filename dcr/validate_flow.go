@@ -85,6 +85,11 @@ func (m *metadata) checkGrantTypes() error {
 	}
 	var grants []string
 	for _, g := range c.GrantTypes {
+		// Editors list the device grant at every provider, beside the code flow that
+		// they then use. They are registered without it (RFC 7591 §3.2.1).
+		if g == grantDevice && m.restricted() && slices.Contains(c.GrantTypes, grantCode) {
+			continue
+		}
 		i := slices.Index(allowed, g)
 		if i < 0 {
 			return invalid("grant_types", "grant_types: %s is not one of those that this application may use: %s",
