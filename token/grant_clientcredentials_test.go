@@ -51,6 +51,17 @@ func TestClientCredentialsScope(t *testing.T) {
 	}
 }
 
+func TestClientCredentialsHaveNoScopeAboutAUser(t *testing.T) {
+	f := newFixture(t)
+	f.changeAPI(func(a *store.API) {
+		a.Scopes = append(a.Scopes, store.APIScope{Value: "openid"}, store.APIScope{Value: "offline_access"})
+		a.ClientPolicy = store.PolicyAllowAll
+	})
+	if got := f.granted(f.post(credentialsForm(webClient))); got.Scope != "appointments contacts" {
+		t.Errorf("scope = %q", got.Scope)
+	}
+}
+
 func TestClientCredentialsByResource(t *testing.T) {
 	f := newFixture(t)
 	got := f.granted(f.post(credentialsForm(webClient, "audience", "", "resource", testAudience)))

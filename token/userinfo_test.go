@@ -179,6 +179,9 @@ func TestUserInfoChecksEachClaimOfAJWT(t *testing.T) {
 		return token
 	}
 	f.alive(sign(func(*accessTokenPayload) {}))
+	other := testUser(f.clock.Now())
+	other.ID, other.Username, other.Email = "auth0|u2", "bob", "bob@example.com"
+	f.ok(f.mem.CreateUser(t.Context(), other))
 	foreign, err := f.tenants.Sign(t.Context(), f.tenant, "ES256", "at+jwt", fmt.Appendf(nil,
 		`{"iss":"https://other.example","sub":"auth0|u1","aud":[%q],"client_id":"web","jti":%q,"scope":"openid","exp":%d}`,
 		f.tenant.UserInfoAudience(), id, f.clock.Now().Unix()+60))
