@@ -51,17 +51,24 @@ func checkStartExpiredRace(ctx context.Context, s store.GrantFamilyStore, e *env
 
 // startRace races for families of a grant that exists.
 func startRace(ctx context.Context, e *env[store.GrantFamilyStore], prepare func(context.Context, int)) {
+	var next [racers]store.Family
 	race(ctx, e, contest[store.GrantFamilyStore, store.Family]{
 		rounds: 2000, limit: 2 * time.Second,
-		prepare: prepare,
+		prepare: func(ctx context.Context, round int) {
+			for racer := range next {
+				next[racer] = families.recordOf(racer+1, "t", fmt.Sprint(round))
+			}
+			if prepare != nil {
+				prepare(ctx, round)
+			}
+		},
 		call: func(ctx context.Context, s store.GrantFamilyStore, round, racer int) (store.Family, error) {
-			return s.StartFamily(ctx, families.recordOf(racer+1, "t", fmt.Sprint(round)), base)
+			return s.StartFamily(ctx, next[racer], base)
 		},
 		judge: func(ctx context.Context, round int, got []outcome[store.Family]) {
 			won := winner(e, round, got, store.ErrConsumed)
-			want := families.recordOf(won+1, "t", fmt.Sprint(round))
 			for _, o := range got {
-				e.same(want, o.value, "round %d: the family that came with %v", round, o.err)
+				e.same(next[won], o.value, "round %d: the family that came with %v", round, o.err)
 			}
 		},
 	})
@@ -174,17 +181,23 @@ func checkDeleteGrantRace(ctx context.Context, s store.GrantFamilyStore, e *env[
 		return f
 	}
 	const old = racers // the family that is there before
+	var next [racers + 1]store.Family
 	race(ctx, e, contest[store.GrantFamilyStore, store.Family]{
 		rounds: 2000, limit: 2 * time.Second,
-		prepare: func(ctx context.Context, round int) { families.put(ctx, e, s, family(round, old)) },
+		prepare: func(ctx context.Context, round int) {
+			for racer := range next {
+				next[racer] = family(round, racer)
+			}
+			families.put(ctx, e, s, next[old])
+		},
 		call: func(ctx context.Context, s store.GrantFamilyStore, round, racer int) (store.Family, error) {
 			switch {
 			case racer == round%racers:
-				return store.Family{}, s.DeleteGrant(ctx, "t", fmt.Sprint(round))
+				return store.Family{}, s.DeleteGrant(ctx, "t", next[old].GrantID)
 			case racer%4 == 3:
-				return s.RotateFamily(ctx, "t", family(round, old).ID, 0, base.AddDate(1, 0, 0), base)
+				return s.RotateFamily(ctx, "t", next[old].ID, 0, base.AddDate(1, 0, 0), base)
 			}
-			return s.StartFamily(ctx, family(round, racer), base)
+			return s.StartFamily(ctx, next[racer], base)
 		},
 		judge: func(ctx context.Context, round int, got []outcome[store.Family]) {
 			for racer, o := range got {
@@ -194,9 +207,9 @@ func checkDeleteGrantRace(ctx context.Context, s store.GrantFamilyStore, e *env[
 				default:
 					e.fail("round %d: while the grant is deleted: %w", round, o.err)
 				}
-				dead(ctx, e, s, family(round, racer))
+				dead(ctx, e, s, next[racer])
 			}
-			dead(ctx, e, s, family(round, old))
+			dead(ctx, e, s, next[old])
 		},
 	})
 }

@@ -200,17 +200,23 @@ func (k kind[S, R]) checkExists(ctx context.Context, s S, e *env[S]) {
 func (k kind[S, R]) checkCreateRace(ctx context.Context, s S, e *env[S]) {
 	// A tenant for each round, because some records are only read by listing all.
 	name := func(round int) string { return fmt.Sprint("round ", round) }
+	var records [racers]R
 	rounds, limit := k.rounds()
 	race(ctx, e, contest[S, struct{}]{
 		rounds: rounds, limit: limit,
+		prepare: func(ctx context.Context, round int) {
+			for racer := range records {
+				records[racer] = k.recordOf(racer+1, name(round), name(round))
+			}
+		},
 		call: func(ctx context.Context, s S, round, racer int) (struct{}, error) {
-			return struct{}{}, k.create(ctx, s, k.recordOf(racer+1, name(round), name(round)), base)
+			return struct{}{}, k.create(ctx, s, records[racer], base)
 		},
 		judge: func(ctx context.Context, round int, got []outcome[struct{}]) {
 			won := winner(e, round, got, k.taken)
 			stored, err := k.get(ctx, s, name(round), name(round), base)
 			e.ok(err, "reading the winner's %s", k.noun)
-			e.same(k.versioned(k.recordOf(won+1, name(round), name(round)), 1), stored, "the winner's %s", k.noun)
+			e.same(k.versioned(records[won], 1), stored, "the winner's %s", k.noun)
 		},
 	})
 }

@@ -305,15 +305,17 @@ func checkTicketExpiryMoves(ctx context.Context, s store.TicketStore, e *env[sto
 }
 
 func checkPutExpiredRace(ctx context.Context, s store.TicketStore, e *env[store.TicketStore]) {
+	var next store.Ticket
 	race(ctx, e, contest[store.TicketStore, struct{}]{
 		rounds: 2000, limit: 2 * time.Second,
 		prepare: func(ctx context.Context, round int) {
-			t := tickets.record("t", fmt.Sprint(round))
-			t.ExpiresAt = base
-			e.ok(s.PutTicket(ctx, t, base.Add(-time.Hour)), "PutTicket")
+			next = tickets.record("t", fmt.Sprint(round))
+			old := next
+			old.ExpiresAt = base
+			e.ok(s.PutTicket(ctx, old, base.Add(-time.Hour)), "PutTicket")
 		},
 		call: func(ctx context.Context, s store.TicketStore, round, racer int) (struct{}, error) {
-			return struct{}{}, s.PutTicket(ctx, tickets.recordOf(racer+1, "t", fmt.Sprint(round)), base)
+			return struct{}{}, s.PutTicket(ctx, next, base)
 		},
 		judge: func(ctx context.Context, round int, got []outcome[struct{}]) {
 			winner(e, round, got, store.ErrExists)
@@ -322,15 +324,18 @@ func checkPutExpiredRace(ctx context.Context, s store.TicketStore, e *env[store.
 }
 
 func checkConsumeRace(ctx context.Context, s store.TicketStore, e *env[store.TicketStore]) {
+	var next store.Ticket
 	race(ctx, e, contest[store.TicketStore, store.Ticket]{
 		rounds: 2000, limit: 2 * time.Second,
-		prepare: func(ctx context.Context, round int) { tickets.put(ctx, e, s, tickets.record("t", fmt.Sprint(round))) },
+		prepare: func(ctx context.Context, round int) {
+			next = tickets.put(ctx, e, s, tickets.record("t", fmt.Sprint(round)))
+		},
 		call: func(ctx context.Context, s store.TicketStore, round, racer int) (store.Ticket, error) {
-			return s.ConsumeTicket(ctx, "t", "kind", store.DigestOf(fmt.Sprint(round)), base.Add(time.Duration(racer)*time.Minute))
+			return s.ConsumeTicket(ctx, "t", "kind", next.ID, base.Add(time.Duration(racer)*time.Minute))
 		},
 		judge: func(ctx context.Context, round int, got []outcome[store.Ticket]) {
 			won := winner(e, round, got, store.ErrConsumed)
-			want := tickets.record("t", fmt.Sprint(round))
+			want := next
 			want.ConsumedAt = base.Add(time.Duration(won) * time.Minute)
 			want.Version = got[won].value.Version // consuming may count as a change or not
 			for _, o := range got {
@@ -342,15 +347,18 @@ func checkConsumeRace(ctx context.Context, s store.TicketStore, e *env[store.Tic
 
 func checkConsumeUpdateRace(ctx context.Context, s store.TicketStore, e *env[store.TicketStore]) {
 	const consumers = racers / 2
+	var next store.Ticket
 	race(ctx, e, contest[store.TicketStore, struct{}]{
 		rounds: 2000, limit: 2 * time.Second,
-		prepare: func(ctx context.Context, round int) { tickets.put(ctx, e, s, tickets.record("t", fmt.Sprint(round))) },
+		prepare: func(ctx context.Context, round int) {
+			next = tickets.put(ctx, e, s, tickets.record("t", fmt.Sprint(round)))
+		},
 		call: func(ctx context.Context, s store.TicketStore, round, racer int) (struct{}, error) {
 			if racer < consumers {
-				_, err := s.ConsumeTicket(ctx, "t", "kind", store.DigestOf(fmt.Sprint(round)), base)
+				_, err := s.ConsumeTicket(ctx, "t", "kind", next.ID, base)
 				return struct{}{}, err
 			}
-			return struct{}{}, s.UpdateTicket(ctx, tickets.versioned(tickets.recordOf(racer, "t", fmt.Sprint(round)), 1), base)
+			return struct{}{}, s.UpdateTicket(ctx, next, base)
 		},
 		judge: func(ctx context.Context, round int, got []outcome[struct{}]) {
 			winner(e, round, got[:consumers], store.ErrConsumed)

@@ -84,16 +84,23 @@ func (k kind[S, R]) checkUniqueRace(ctx context.Context, s S, e *env[S], u uniqu
 	// A tenant for each round, because some records are only read by listing all.
 	tenant := func(round int) string { return fmt.Sprint("round ", round) }
 	id := func(round, racer int) string { return fmt.Sprintf("%d/%d", round, racer) }
+	var records [racers]R
 	race(ctx, e, contest[S, struct{}]{
 		rounds: 2000, limit: 2 * time.Second,
-		call: func(ctx context.Context, s S, round, racer int) (struct{}, error) {
-			r := k.record(tenant(round), id(round, racer))
-			if racer%2 == 0 {
-				u.set(&r, "v")
-			} else {
-				u.second(&r, "v")
+		prepare: func(ctx context.Context, round int) {
+			for racer := range records {
+				var r R
+				k.identify(&r, tenant(round), id(round, racer))
+				if racer%2 == 0 {
+					u.set(&r, "v")
+				} else {
+					u.second(&r, "v")
+				}
+				records[racer] = r
 			}
-			return struct{}{}, k.create(ctx, s, r, base)
+		},
+		call: func(ctx context.Context, s S, round, racer int) (struct{}, error) {
+			return struct{}{}, k.create(ctx, s, records[racer], base)
 		},
 		judge: func(ctx context.Context, round int, got []outcome[struct{}]) {
 			won := winner(e, round, got, store.ErrExists)

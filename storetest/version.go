@@ -85,18 +85,21 @@ func (k kind[S, R]) checkUpdateReplaces(ctx context.Context, s S, e *env[S]) {
 func (k kind[S, R]) checkUpdateRace(ctx context.Context, s S, e *env[S]) {
 	old := k.record("t", "a")
 	k.put(ctx, e, s, old)
-	next := func(racer int) R { return k.recordOf(racer+2, "t", "a") }
+	var next [racers]R
+	for racer := range next {
+		next[racer] = k.recordOf(racer+2, "t", "a")
+	}
 	rounds, limit := k.rounds()
 	race(ctx, e, contest[S, struct{}]{
 		rounds: rounds, limit: limit,
 		call: func(ctx context.Context, s S, round, racer int) (struct{}, error) {
-			return struct{}{}, k.update(ctx, s, k.versioned(next(racer), int64(round+1)), base)
+			return struct{}{}, k.update(ctx, s, k.versioned(next[racer], int64(round+1)), base)
 		},
 		judge: func(ctx context.Context, round int, got []outcome[struct{}]) {
 			won := winner(e, round, got, store.ErrConflict)
 			stored, err := k.get(ctx, s, "t", "a", base)
 			e.ok(err, "reading %s", k.noun)
-			e.same(k.updated(old, next(won), int64(round+2)), stored, "the winner's %s", k.noun)
+			e.same(k.updated(old, next[won], int64(round+2)), stored, "the winner's %s", k.noun)
 		},
 	})
 }
