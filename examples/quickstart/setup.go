@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -103,6 +104,8 @@ func (s *setup) settings(ctx context.Context, t *tenant.Tenant) (store.TenantSet
 func (s *setup) connection(ctx context.Context) (store.Connection, error) {
 	return s.provider.Connections().Ensure(ctx, store.Connection{
 		TenantID: tenant.DefaultID, Name: connectionName, Strategy: connection.StrategyDatabase,
+		// -password takes whatever is typed.
+		Options: json.RawMessage(`{"passwordPolicy":"none"}`),
 	})
 }
 
