@@ -81,7 +81,7 @@ func TestCatchesBrokenClientStores(t *testing.T) {
 			broken: listing(func(p store.Page) store.Page { p.Limit = 0; return p }, func([]store.Client) {}),
 		},
 		{
-			name: "has no limit", check: "Clients-limit",
+			name: "has no limit", check: "Clients-limit", long: true,
 			broken: func(s *memstore.Store) store.ClientStore { return limitless{s} },
 		},
 		{

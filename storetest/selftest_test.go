@@ -19,6 +19,8 @@ type fault[S any] struct {
 	broken func(*memstore.Store) S
 	// opts are for checks that open the data again.
 	opts *Options[S]
+	// long says that the check sees the fault only in what -short leaves out.
+	long bool
 }
 
 // catches runs, for each fault, the check that is named on the broken store and
@@ -34,6 +36,9 @@ func catches[S any](t *testing.T, checks []check[S], working func(*memstore.Stor
 	}
 	for _, f := range faults {
 		t.Run(strings.ReplaceAll(f.name, " ", "-"), func(t *testing.T) {
+			if f.long && testing.Short() {
+				t.Skip("needs more records than -short creates")
+			}
 			c, ok := byName[f.check]
 			if !ok {
 				t.Fatalf("there is no check %q", f.check)
