@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -85,6 +86,19 @@ func TestNothingWorksBeforeMigrate(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A driver may say in its own words that a statement was interrupted.
+func TestACancelledCallReturnsTheContextsError(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	interrupted := errors.New("interrupted (9)")
+	if err := failed(ctx, "create client", interrupted); !errors.Is(err, interrupted) {
+		t.Errorf("got %v, want the driver's error", err)
+	}
+	cancel()
+	if err := failed(ctx, "create client", interrupted); err != context.Canceled {
+		t.Errorf("got %v, want context.Canceled", err)
 	}
 }
 

@@ -34,6 +34,9 @@
 // these settings, as far as it can see:
 //
 //   - journal_mode=WAL: readers do not block the writer, nor the writer readers.
+//     A new file is switched to WAL by its first connection. If several processes
+//     do that at once SQLite may answer SQLITE_BUSY in spite of the busy timeout;
+//     try again.
 //   - synchronous=FULL: a write is on disk before its call returns. NORMAL loses
 //     nothing when a process is killed, but when the machine loses power it can
 //     forget the last commits. Here that is more than lost work: a revoked grant

@@ -179,11 +179,17 @@ func TestOfTwoProcessesOneWins(t *testing.T) {
 	}
 }
 
-// Processes that start together on a file that does not exist yet all end up
-// with one schema.
+// Processes that start together on a file without tables all end up with one
+// schema, whether they find nothing or a schema that is out of date.
 func TestProcessesMigrateTogether(t *testing.T) {
-	for range 5 {
+	for round := range 6 {
 		path := filepath.Join(t.TempDir(), "opkit.db")
+		if round%2 == 1 {
+			db := openRaw(t, path, safe)
+			if _, err := db.ExecContext(t.Context(), "CREATE TABLE opkit_schema (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)"); err != nil {
+				t.Fatal(err)
+			}
+		}
 		var processes []*process
 		for range 4 {
 			processes = append(processes, startProcess(t, "migrate", path))

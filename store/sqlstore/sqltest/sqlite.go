@@ -1,6 +1,7 @@
 package sqltest
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -9,9 +10,19 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
+	"time"
 
-	_ "modernc.org/sqlite" // registers the driver "sqlite"
+	"modernc.org/sqlite" // registers the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// How long a connection waits for another process, and how often OpenSQLite
+// looks whether it still has to.
+const (
+	busyTimeout = 5 * time.Second
+	busyPause   = 10 * time.Millisecond
 )
 
 // OpenSQLite opens the two pools that sqlstore.Config asks for on the file at
@@ -34,18 +45,22 @@ func OpenSQLite(path string) (write, read *sql.DB, err error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, nil, fmt.Errorf("sqltest: %w", err)
 	}
+	timeout := strconv.FormatInt(busyTimeout.Milliseconds(), 10)
 	write, err = sql.Open("sqlite", dsn(path, url.Values{
 		"_journal_mode": {"WAL"},
 		"_synchronous":  {"FULL"},
-		"_busy_timeout": {"5000"},
+		"_busy_timeout": {timeout},
 		"_txlock":       {"immediate"},
 	}))
 	if err != nil {
 		return nil, nil, fmt.Errorf("sqltest: %w", err)
 	}
 	write.SetMaxOpenConns(1)
+	if err := connect(write); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("sqltest: %w", err), write.Close())
+	}
 	read, err = sql.Open("sqlite", dsn(path, url.Values{
-		"_busy_timeout": {"5000"},
+		"_busy_timeout": {timeout},
 		"_query_only":   {"1"},
 	}))
 	if err != nil {
@@ -55,6 +70,26 @@ func OpenSQLite(path string) (write, read *sql.DB, err error) {
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	return write, read, nil
+}
+
+// connect makes the first connection, which switches the file to WAL. There the
+// busy timeout does not help: of processes that start together on a new file all
+// but one may be told at once that it is locked.
+func connect(db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
+	defer cancel()
+	for {
+		err := db.PingContext(ctx)
+		failure, ok := errors.AsType[*sqlite.Error](err)
+		if !ok || failure.Code()&0xff != sqlite3.SQLITE_BUSY {
+			return err
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // dsn returns the data source name of the file at an absolute path.

@@ -204,6 +204,25 @@ func TestALockedFileIsASystemError(t *testing.T) {
 	}
 }
 
+// A grant that somebody removed from the table by hand takes its families with
+// it, too: their tokens do not outlive it.
+func TestAFamilyWithoutItsGrantIsDead(t *testing.T) {
+	h := open(t, filepath.Join(t.TempDir(), "opkit.db"))
+	stores, ctx := h.store.Stores(), t.Context()
+	if err := startFamily(ctx, stores, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.write.ExecContext(ctx, "DELETE FROM opkit_grants"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stores.Grants.RotateFamily(ctx, "t", "a", 0, raceLater, raceNow); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("RotateFamily: %v, want ErrNotFound", err)
+	}
+	if _, err := stores.Grants.Grant(ctx, "t", "a", "a", raceNow); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("Grant: %v, want ErrNotFound", err)
+	}
+}
+
 // The kit compares JSON by value. Here its bytes are kept, whatever they are.
 func TestRawJSONKeepsItsBytes(t *testing.T) {
 	stores, ctx := open(t, filepath.Join(t.TempDir(), "opkit.db")).store.Stores(), t.Context()
