@@ -216,6 +216,22 @@ func TestAllowedScopes(t *testing.T) {
 	}
 }
 
+// CreateClientGrant refuses it, but a record may have come another way.
+func TestADefaultForMachinesIsNotHonoured(t *testing.T) {
+	d, stores := newDirectory(t, nil)
+	tn := theTenant(t, d)
+	if err := stores.ClientGrants.CreateClientGrant(t.Context(), store.ClientGrant{
+		TenantID: tn.ID(), ID: "cgr_1", ClientID: store.DefaultForThirdParty, Audience: "a", SubjectType: store.SubjectClient, Scopes: []string{"s"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	client := kinds["permissive"]
+	api := store.API{Audience: "a", Scopes: []store.APIScope{{Value: "s"}}}
+	if got, err := d.AllowedScopes(t.Context(), tn, &api, &client, store.SubjectClient); err == nil {
+		t.Errorf("allowed %v", got)
+	}
+}
+
 func TestScopesThatTheAPILostAreNotAllowed(t *testing.T) {
 	d, api := grants(t, "", "", "strict user contacts,appointments")
 	smaller := *api

@@ -113,6 +113,9 @@ func splitHost(header string) (host, port string, ok bool) {
 			return "", "", false
 		}
 	}
+	if strings.HasPrefix(header, "[") != strings.Contains(host, ":") { // RFC 3986 §3.2.2
+		return "", "", false
+	}
 	host = strings.ToLower(host)
 	return host, port, validHost(host)
 }

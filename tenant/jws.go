@@ -116,12 +116,12 @@ func (d *Directory) Verify(ctx context.Context, t *Tenant, typ, token string) (j
 	if err != nil {
 		return nil, err
 	}
-	k := set.byID(kid, d.now())
+	k := set.byID(kid)
 	if k == nil {
 		if set, err = d.reread(ctx, t, set); err != nil {
 			return nil, err
 		}
-		if k = set.byID(kid, d.now()); k == nil {
+		if k = set.byID(kid); k == nil {
 			return nil, invalidToken("its kid is unknown")
 		}
 	}

@@ -59,7 +59,8 @@ type keySet struct {
 	document *httpx.Document
 }
 
-// fresh reports whether the set may be used without asking the store.
+// fresh reports whether the set may be used without asking the store: it is not
+// too old, and none of its keys has expired.
 func (s *keySet) fresh(now time.Time, staleness time.Duration) bool {
 	if s == nil || !s.expires.IsZero() && !s.expires.After(now) {
 		return false
@@ -75,7 +76,7 @@ func (s *keySet) signing(algorithm string, now time.Time) *signingKey {
 	var active, pending *signingKey
 	for _, k := range s.keys {
 		switch {
-		case k.record.Algorithm != algorithm || k.retired(now) || k.expired(now):
+		case k.record.Algorithm != algorithm || k.retired(now):
 		case !k.record.ActiveAt.After(now):
 			active = k
 		case pending == nil:
@@ -89,9 +90,9 @@ func (s *keySet) signing(algorithm string, now time.Time) *signingKey {
 }
 
 // byID returns the published key with that kid.
-func (s *keySet) byID(kid string, now time.Time) *signingKey {
+func (s *keySet) byID(kid string) *signingKey {
 	for _, k := range s.keys {
-		if k.record.ID == kid && !k.expired(now) {
+		if k.record.ID == kid {
 			return k
 		}
 	}

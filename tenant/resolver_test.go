@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
@@ -168,6 +170,27 @@ func TestByHostServesATenantAtTheHostOfItsIssuerOnly(t *testing.T) {
 		case !c.ok && (tn != nil || !errors.Is(err, store.ErrNotFound)):
 			t.Errorf("%s at %q: served, %v", c.issuer, c.host, err)
 		}
+	}
+}
+
+// What reaches the host's function may end up in a query or a file name.
+func TestByHostPassesOnlyCleanHosts(t *testing.T) {
+	var seen []string
+	resolver := tenant.ByHost(func(_ context.Context, host string) (string, error) {
+		seen = append(seen, host)
+		return "acme", nil
+	})
+	for _, host := range []string{
+		"Login.Example.com:8443", "127.0.0.1", "[::1]:80", "[2001:db8::1]",
+		"a..example.com", ".example.com", "example.com.", "a b", "a/b", "a%2fb", "a'b", "a\x00b", "ä.example.com", "[::1%eth0]", "[x]", "[x]:80", "::1", "a:b:c",
+		strings.Repeat("a.", 127) + "example.com", "example.com:", "user@example.com",
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = host
+		resolver.Resolve(r)
+	}
+	if diff := cmp.Diff([]string{"login.example.com", "127.0.0.1", "::1", "2001:db8::1"}, seen); diff != "" {
+		t.Error(diff)
 	}
 }
 

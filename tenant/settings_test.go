@@ -294,6 +294,20 @@ func TestConcurrentChangesAllCount(t *testing.T) {
 	}
 }
 
+func TestAChangeThatFailsDoesNotReachTheSnapshot(t *testing.T) {
+	d, _ := newDirectory(t, func(cfg *tenant.Config) {
+		cfg.Settings.AllowedLogoutURLs = []string{"https://example.com/out"}
+	})
+	tn := theTenant(t, d)
+	d.UpdateSettings(t.Context(), tenant.DefaultID, func(s *store.TenantSettings) error {
+		s.AllowedLogoutURLs[0] = "https://evil.test/"
+		return errors.New("no")
+	})
+	if got := tn.Settings().AllowedLogoutURLs[0]; got != "https://example.com/out" {
+		t.Errorf("the snapshot says %q", got)
+	}
+}
+
 func TestUpdateSettingsReturnsTheErrorOfTheChange(t *testing.T) {
 	d, _ := newDirectory(t, nil)
 	mine := errors.New("mine")

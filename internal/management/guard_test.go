@@ -24,6 +24,9 @@ const token = "good.token-1"
 func newGuard(log *bytes.Buffer, scopes ...string) *management.Guard {
 	return &management.Guard{
 		Verify: func(_ *http.Request, presented string) (management.Caller, error) {
+			if len(presented) > 16<<10 || strings.ContainsAny(presented, " ,\"\x00") {
+				return management.Caller{}, fmt.Errorf("what is no token reached Verify: %.40q", presented)
+			}
 			if presented != token {
 				return management.Caller{}, management.InvalidToken(errors.New("signature mismatch in key 42"))
 			}
