@@ -179,6 +179,7 @@ func TestInvalidPatchesNameTheMember(t *testing.T) {
 		`{"support_url":"ftp://example.com"}`:                                                              "support_url",
 		`{"support_email":"nobody"}`:                                                                       "support_email",
 		`{"support_email":"A <a@example.com>"}`:                                                            "support_email",
+		`{"support_email":"<a@example.com>"}`:                                                              "support_email",
 		`{"support_email":"a@example.com, b@example.com"}`:                                                 "support_email",
 		`{"session_lifetime":0}`:                                                                           "session_lifetime",
 		`{"session_lifetime":-1}`:                                                                          "session_lifetime",
