@@ -2,6 +2,7 @@ package opkit
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/opkit/opkit/connection"
+	"github.com/opkit/opkit/dcr"
 	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -53,6 +55,25 @@ type Config struct {
 	// Claims adds custom claims to tokens. Nil: none.
 	Claims token.ClaimsFunc
 
+	// Registration tunes dynamic registration.
+	Registration RegistrationConfig
+
+	// Passwords tunes how the passwords of database connections are checked.
+	Passwords PasswordConfig
+
+	// Lifetimes are those of what is minted.
+	Lifetimes Lifetimes
+
+	// RequireRegisteredAuthMethod refuses a client secret that comes by HTTP Basic
+	// from a client that registered client_secret_post, or the reverse. By default
+	// each stands for the other, because widespread libraries try Basic first.
+	RequireRegisteredAuthMethod bool
+
+	// InsecureTokenEndpointAudience accepts client assertions whose audience is the
+	// token endpoint instead of the issuer. Another provider that a client was led
+	// to use could replay such an assertion here.
+	InsecureTokenEndpointAudience bool
+
 	// Pages replaces built-in pages by file name, see package authorize.
 	Pages fs.FS
 
@@ -75,6 +96,52 @@ type Config struct {
 
 	// Logger receives internal errors and warnings. Nil: they are discarded.
 	Logger *slog.Logger
+}
+
+// RegistrationConfig tunes dynamic registration. The zero value suits an endpoint
+// that is open to the internet.
+type RegistrationConfig struct {
+	// Redirects says which redirect URIs may be registered.
+	Redirects dcr.RedirectPolicy
+	// Limiter decides which attempts go ahead. Nil: one of this process, with Rate.
+	Limiter dcr.Limiter
+	// Rate is that of the default limiter.
+	Rate dcr.Rate
+}
+
+// PasswordConfig tunes how passwords are checked, see [connection.Config].
+type PasswordConfig struct {
+	// Argon2id are the parameters of new hashes. Zero: 19 MiB, two passes, one lane.
+	Argon2id connection.Argon2id
+	// Concurrency bounds how many passwords are checked at once. Zero: the number
+	// of processors, 8 at most.
+	Concurrency int
+	// Queue bounds how many checks wait. Zero: 32 for each that may run. Negative:
+	// none waits.
+	Queue int
+	// Legacy checks hashes that are not argon2id, so that users keep their
+	// passwords when they move here. Nil: such users cannot sign in.
+	Legacy func(ctx context.Context, hash, password string) (bool, error)
+}
+
+// Lifetimes are those of what is minted. Zero members mean the default.
+type Lifetimes struct {
+	// Code is how long a code can be redeemed. Zero: 60 seconds. Ten minutes at
+	// most.
+	Code time.Duration
+	// AccessToken applies to opaque access tokens and to those of an API that sets
+	// no lifetime of its own. Zero: one hour.
+	AccessToken time.Duration
+	// IDToken is for how long a client may accept an ID token. Zero: one hour.
+	IDToken time.Duration
+	// RefreshTokenIdle is how long a refresh token lives unused. Zero: 15 days.
+	RefreshTokenIdle time.Duration
+	// RefreshTokenAbsolute is how long a chain of refresh tokens lives. Zero: 30
+	// days. Negative: without limit.
+	RefreshTokenAbsolute time.Duration
+	// RefreshTokenLeeway is how long a rotated refresh token may be presented again
+	// by a client that missed the answer. Zero: 10 seconds. Negative: never.
+	RefreshTokenLeeway time.Duration
 }
 
 // resolved checks c and fills in the defaults.

@@ -45,7 +45,10 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	if p.connections, err = connection.New(connection.Config{
-		Stores: cfg.Stores, Tenants: p.tenants, Hosts: cfg.Hosts, Now: cfg.Now, Logger: cfg.Logger,
+		Stores: cfg.Stores, Tenants: p.tenants, Hosts: cfg.Hosts,
+		Argon2id: cfg.Passwords.Argon2id, PasswordConcurrency: cfg.Passwords.Concurrency,
+		PasswordQueue: cfg.Passwords.Queue, LegacyPassword: cfg.Passwords.Legacy,
+		Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -56,9 +59,15 @@ func New(cfg Config) (*Provider, error) {
 	if p.tokens, err = token.New(token.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections,
 		ClientAuth: &clientauth.Authenticator{
-			Clients: cfg.Stores.Clients, Tickets: cfg.Stores.Tickets, Tenants: p.tenants, Secrets: clientSecrets, Now: cfg.Now, Logger: cfg.Logger,
+			Clients: cfg.Stores.Clients, Tickets: cfg.Stores.Tickets, Tenants: p.tenants, Secrets: clientSecrets,
+			RequireRegisteredMethod: cfg.RequireRegisteredAuthMethod, InsecureTokenEndpointAudience: cfg.InsecureTokenEndpointAudience,
+			Now: cfg.Now, Logger: cfg.Logger,
 		},
-		Secrets: cfg.secrets(), Claims: cfg.Claims, Now: cfg.Now, Logger: cfg.Logger,
+		Secrets: cfg.secrets(), Claims: cfg.Claims,
+		CodeLifetime: cfg.Lifetimes.Code, AccessTokenLifetime: cfg.Lifetimes.AccessToken, IDTokenLifetime: cfg.Lifetimes.IDToken,
+		RefreshTokenIdle: cfg.Lifetimes.RefreshTokenIdle, RefreshTokenAbsolute: cfg.Lifetimes.RefreshTokenAbsolute,
+		RefreshTokenLeeway: cfg.Lifetimes.RefreshTokenLeeway,
+		Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -71,6 +80,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	if p.registrar, err = dcr.New(dcr.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Secrets: cfg.secrets(),
+		Redirects: cfg.Registration.Redirects, Limiter: cfg.Registration.Limiter, Rate: cfg.Registration.Rate,
 		TrustedProxies: cfg.TrustedProxies, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
