@@ -312,7 +312,7 @@ func TestPagesAreHardened(t *testing.T) {
 	res := newBrowser(t).get(w.authorizeURL(app))
 	for header, want := range map[string]string{
 		"Content-Security-Policy": "frame-ancestors 'none'", "X-Frame-Options": "DENY", "Cache-Control": "no-store",
-		"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
+		"Referrer-Policy": "same-origin", "X-Content-Type-Options": "nosniff",
 	} {
 		if !strings.Contains(res.Header.Get(header), want) {
 			t.Errorf("%s: %q", header, res.Header.Get(header))

@@ -19,6 +19,10 @@ const authTimePrecision = time.Second
 // proceed answers for a user who is signed in: with the consent page if consent
 // is needed, else with the authorization response.
 func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request, s *signedIn) {
+	if !q.hintAllows(s) {
+		a.refuse(w, r, q, errOtherUser)
+		return
+	}
 	grant, err := a.cfg.Stores.Grants.FindGrant(r.Context(), q.tenant.ID(), s.user.ID, q.client.ID, q.audience())
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		a.refuse(w, r, q, err)
@@ -35,6 +39,25 @@ func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request,
 	a.complete(w, r, q, s, grant)
 }
 
+// errOtherUser is for a login as somebody else than id_token_hint names.
+var errOtherUser = oauth.Errorf(oauth.CodeLoginRequired, "the user who signed in is not the one of id_token_hint")
+
+// hintAllows reports whether the user may be served: OpenID Connect Core §3.1.2.2
+// forbids tokens for another user than the hint names, also after a login that
+// the request itself asked for.
+func (q *request) hintAllows(s *signedIn) bool {
+	return q.hintedSub == "" || q.hintedSub == s.user.ID
+}
+
+// consentScope is what the user is asked to allow: the scope, and lasting access
+// if a refresh token comes with it, whether or not the client named it.
+func (q *request) consentScope() oauth.Scope {
+	if q.offline {
+		return q.scope.Union(oauth.Scope{oauth.ScopeOfflineAccess})
+	}
+	return q.scope
+}
+
 // needsConsent reports whether the user has to be asked. grant has no ID if there
 // is none yet.
 func (a *Authorizer) needsConsent(q *request, grant *store.Grant) bool {
@@ -43,7 +66,7 @@ func (a *Authorizer) needsConsent(q *request, grant *store.Grant) bool {
 		return true
 	case q.client.FirstParty:
 		return false
-	case grant.ID == "" || !oauth.Scope(grant.Scopes).HasAll(q.scope):
+	case grant.ID == "" || !oauth.Scope(grant.Scopes).HasAll(q.consentScope()):
 		return true
 	}
 	// RFC 8252 §8.6: any program on the user's machine can claim a loopback
@@ -84,6 +107,10 @@ func (a *Authorizer) Consent() http.Handler {
 			a.begin(w, r, q)
 			return
 		}
+		if !q.hintAllows(s) {
+			a.refuse(w, r, q, errOtherUser)
+			return
+		}
 		grant, err := a.cfg.Stores.Grants.FindGrant(ctx, t.ID(), s.user.ID, q.client.ID, q.audience())
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			a.refuse(w, r, q, err)
@@ -113,9 +140,14 @@ func (a *Authorizer) consentingSession(r *http.Request, q *request, tx transacti
 	return a.admit(r.Context(), q, session)
 }
 
-// complete records the grant and sends the authorization response.
+// complete records the grant and sends the authorization response. A pushed request
+// is used up first: of two responses to it, one is not minted.
 func (a *Authorizer) complete(w http.ResponseWriter, r *http.Request, q *request, s *signedIn, grant store.Grant) {
 	ctx := r.Context()
+	if err := a.spend(ctx, q); err != nil {
+		a.refuse(w, r, q, err)
+		return
+	}
 	grant, err := a.saveGrant(ctx, q, s, grant)
 	if err != nil {
 		a.refuse(w, r, q, err)
@@ -176,6 +208,7 @@ func (a *Authorizer) mint(ctx context.Context, q *request, s *signedIn, grant st
 // saveGrant makes sure that the grant exists and covers the scope. Two pages that
 // consent at the same time both succeed: the loser reads what the winner wrote.
 func (a *Authorizer) saveGrant(ctx context.Context, q *request, s *signedIn, grant store.Grant) (store.Grant, error) {
+	scope := q.consentScope()
 	for range 3 {
 		now := a.now()
 		var err error
@@ -183,13 +216,13 @@ func (a *Authorizer) saveGrant(ctx context.Context, q *request, s *signedIn, gra
 		case grant.ID == "":
 			grant = store.Grant{
 				TenantID: q.tenant.ID(), ID: rand.Text(), UserID: s.user.ID, ClientID: q.client.ID, Audience: q.audience(),
-				Scopes: q.scope, ConnectionID: s.session.ConnectionID, Version: 1, CreatedAt: now, UpdatedAt: now,
+				Scopes: scope, ConnectionID: s.session.ConnectionID, Version: 1, CreatedAt: now, UpdatedAt: now,
 			}
 			err = a.cfg.Stores.Grants.CreateGrant(ctx, grant)
-		case oauth.Scope(grant.Scopes).HasAll(q.scope):
+		case oauth.Scope(grant.Scopes).HasAll(scope):
 			return grant, nil
 		default:
-			grant.Scopes = oauth.Scope(grant.Scopes).Union(q.scope)
+			grant.Scopes = oauth.Scope(grant.Scopes).Union(scope)
 			grant.ConnectionID, grant.UpdatedAt = s.session.ConnectionID, now
 			err = a.cfg.Stores.Grants.UpdateGrant(ctx, grant)
 		}

@@ -135,7 +135,8 @@ func parsePages(replacements fs.FS) (*pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"login.html", "consent.html", "error.html", "form_post.html", "web_message.html"} {
+	for _, name := range []string{"login.html", "consent.html", "error.html", "form_post.html", "web_message.html",
+		"logout.html", "logged_out.html", "logout_error.html"} {
 		text, err := readPage(replacements, name)
 		if err != nil {
 			return nil, err
@@ -179,7 +180,9 @@ func (p *pages) render(w http.ResponseWriter, status int, name string, data inte
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache")
-	h.Set("Referrer-Policy", "no-referrer")
+	// Not no-referrer: browsers would send "Origin: null" with our own forms, which
+	// those without Sec-Fetch-Site could not tell from another site's.
+	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Content-Type-Options", "nosniff")
 	// No form-action: browsers apply it to the redirect that follows a form, which
 	// leads to the application.
@@ -190,6 +193,9 @@ func (p *pages) render(w http.ResponseWriter, status int, name string, data inte
 	} else {
 		policy += "; frame-ancestors 'none'"
 		h.Set("X-Frame-Options", "DENY")
+	}
+	if page, ok := data.(interface{ frameSources() []string }); ok && len(page.frameSources()) > 0 {
+		policy += "; frame-src " + strings.Join(page.frameSources(), " ")
 	}
 	h.Set("Content-Security-Policy", policy)
 	w.WriteHeader(status)
@@ -269,7 +275,7 @@ var standardScopes = map[string]string{
 
 func scopeInfo(q *request) []ScopeInfo {
 	var out []ScopeInfo
-	for _, value := range q.scope {
+	for _, value := range q.consentScope() {
 		description := standardScopes[value]
 		if q.api != nil {
 			if i := slices.IndexFunc(q.api.Scopes, func(s store.APIScope) bool { return s.Value == value }); i >= 0 {
@@ -277,9 +283,6 @@ func scopeInfo(q *request) []ScopeInfo {
 			}
 		}
 		out = append(out, ScopeInfo{Value: value, Description: strings.TrimSpace(description)})
-	}
-	if q.offline && !q.scope.Has(oauth.ScopeOfflineAccess) {
-		out = append(out, ScopeInfo{Value: oauth.ScopeOfflineAccess, Description: standardScopes[oauth.ScopeOfflineAccess]})
 	}
 	return out
 }

@@ -68,12 +68,17 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request) (*clientI
 	if err := r.validate(req.Context(), m); err != nil {
 		return nil, err
 	}
+	// Before the client exists: what fails must leave nothing behind.
+	scope, err := r.scopeOf(req.Context(), t, &m.client)
+	if err != nil {
+		return nil, err
+	}
 	secret, err := r.create(req.Context(), m, "")
 	if err != nil {
 		return nil, err
 	}
 	r.cfg.Logger.InfoContext(req.Context(), "dcr: client registered", "tenant", m.client.TenantID, "client_id", m.client.ID)
-	info := newClientInformation(&m.client, secret)
+	info := newClientInformation(&m.client, secret, scope)
 	return &info, nil
 }
 

@@ -26,7 +26,7 @@ type clientInformation struct {
 // never is the client_secret_expires_at of secrets that do not expire.
 var never int64
 
-func newClientInformation(c *store.Client, secret string) clientInformation {
+func newClientInformation(c *store.Client, secret, scope string) clientInformation {
 	info := clientInformation{
 		ClientName:              c.Name,
 		ClientID:                c.ID,
@@ -36,7 +36,7 @@ func newClientInformation(c *store.Client, secret string) clientInformation {
 		TokenEndpointAuthMethod: c.TokenEndpointAuthMethod,
 		GrantTypes:              c.AllowedGrantTypes(),
 		ApplicationType:         c.ApplicationType,
-		Scope:                   c.Scope,
+		Scope:                   scope,
 		ClientMetadata:          c.Metadata,
 	}
 	if secret != "" {
@@ -45,9 +45,6 @@ func newClientInformation(c *store.Client, secret string) clientInformation {
 	if usesBrowser(c) {
 		info.ResponseTypes = c.AllowedResponseTypes()
 		info.GrantTypes = usable(info.GrantTypes, info.ResponseTypes)
-	}
-	if info.Scope == "" {
-		info.Scope = defaultScope
 	}
 	return info
 }

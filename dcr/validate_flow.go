@@ -21,7 +21,7 @@ const (
 // Neither list is ever changed.
 var (
 	strictGrantTypes = []string{grantCode, grantRefresh}
-	allGrantTypes    = []string{grantCode, grantRefresh, grantImplicit, grantClientCredentials, grantDevice}
+	allGrantTypes    = []string{grantCode, grantRefresh, grantImplicit, grantClientCredentials}
 )
 
 // checkAuthMethod validates how the client authenticates at the token endpoint.
@@ -87,7 +87,7 @@ func (m *metadata) checkGrantTypes() error {
 	for _, g := range c.GrantTypes {
 		// Editors list the device grant at every provider, beside the code flow that
 		// they then use. They are registered without it (RFC 7591 §3.2.1).
-		if g == grantDevice && m.restricted() && slices.Contains(c.GrantTypes, grantCode) {
+		if g == grantDevice && slices.Contains(c.GrantTypes, grantCode) {
 			continue
 		}
 		i := slices.Index(allowed, g)

@@ -7,11 +7,11 @@ import (
 
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
 )
 
-// defaultScope is what a client that registered no scope may ask for without
-// naming an API.
-var defaultScope = strings.Join(oauth.StandardScopes, " ")
+// standardScope is what every client may ask for without naming an API.
+var standardScope = strings.Join(oauth.StandardScopes, " ")
 
 // checkScope narrows scope to the values that exist: the standard ones and those
 // of the tenant's APIs. A client that registers none is not limited.
@@ -35,11 +35,37 @@ func (m *metadata) checkScope(ctx context.Context, apis store.APIStore, tenant s
 		}
 	}
 	narrowed := slices.DeleteFunc(requested, unknown.Has)
-	if len(narrowed) == 0 && len(unknown) > 0 {
-		return invalid("scope", "scope has no value that exists here; leave it out, or use some of %s and the scopes of an API", defaultScope)
+	// A stranger's client that guessed, or read a resource's metadata, is registered
+	// as if it had named none; whoever sets a client up by hand wants to know.
+	if len(narrowed) == 0 && len(unknown) > 0 && !m.client.Dynamic {
+		return invalid("scope", "scope has no value that exists here; leave it out, or use some of %s and the scopes of an API", standardScope)
 	}
 	m.client.Scope = narrowed.String()
 	return nil
+}
+
+// scopeOf returns what the response says of the client's scope: what was stored
+// or, since a client that registered none is not limited, all that it may ask for
+// now.
+func (r *Registrar) scopeOf(ctx context.Context, t *tenant.Tenant, c *store.Client) (string, error) {
+	if c.Scope != "" {
+		return c.Scope, nil
+	}
+	apis, err := r.cfg.Stores.APIs.APIs(ctx, t.ID(), store.Page{})
+	if err != nil {
+		return "", err
+	}
+	scope := oauth.Scope(oauth.StandardScopes)
+	for i := range apis {
+		allowed, err := r.cfg.Tenants.AllowedScopes(ctx, t, &apis[i], c, store.SubjectUser)
+		if err != nil && oauth.Internal(err) {
+			return "", err
+		}
+		if err == nil {
+			scope = scope.Union(allowed)
+		}
+	}
+	return scope.String(), nil
 }
 
 // withoutScopesOfAPIs returns the values that no API of the tenant has.

@@ -33,7 +33,8 @@ var managementScopes = []store.APIScope{
 }
 
 // API returns the API with that audience: the built-in management API or a stored
-// one. store.ErrNotFound: there is none. The value's slices must not be modified.
+// one. An origin is found with its slash and without. store.ErrNotFound: there is
+// none. The value's slices must not be modified.
 func (d *Directory) API(ctx context.Context, t *Tenant, audience string) (store.API, error) {
 	if audience == t.managementAudience {
 		return store.API{
@@ -42,7 +43,11 @@ func (d *Directory) API(ctx context.Context, t *Tenant, audience string) (store.
 			UserPolicy: store.PolicyDenyAll, ClientPolicy: store.PolicyRequireClientGrant, DisallowOfflineAccess: true,
 		}, nil
 	}
-	return d.cfg.Stores.APIs.APIByAudience(ctx, t.ID(), audience)
+	api, err := d.cfg.Stores.APIs.APIByAudience(ctx, t.ID(), audience)
+	if other, ok := oauth.OtherSpelling(audience); ok && errors.Is(err, store.ErrNotFound) {
+		return d.cfg.Stores.APIs.APIByAudience(ctx, t.ID(), other)
+	}
+	return api, err
 }
 
 // CreateAPI stores an API. TenantID and Audience are required. The identifier is
