@@ -168,7 +168,7 @@ func (c Config) resolved() (Config, error) {
 	// What this version does not serve itself is advertised only if the host mounts
 	// something there.
 	for _, endpoint := range []*string{
-		&c.Endpoints.Revocation, &c.Endpoints.Introspection, &c.Endpoints.PushedAuthorizationRequest,
+		&c.Endpoints.PushedAuthorizationRequest,
 		&c.Endpoints.DeviceAuthorization, &c.Endpoints.DeviceActivation, &c.Endpoints.EndSession,
 	} {
 		*endpoint = cmp.Or(*endpoint, "-")

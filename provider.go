@@ -67,7 +67,7 @@ func New(cfg Config) (*Provider, error) {
 		CodeLifetime: cfg.Lifetimes.Code, AccessTokenLifetime: cfg.Lifetimes.AccessToken, IDTokenLifetime: cfg.Lifetimes.IDToken,
 		RefreshTokenIdle: cfg.Lifetimes.RefreshTokenIdle, RefreshTokenAbsolute: cfg.Lifetimes.RefreshTokenAbsolute,
 		RefreshTokenLeeway: cfg.Lifetimes.RefreshTokenLeeway,
-		Now: cfg.Now, Logger: cfg.Logger,
+		Now:                cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -101,6 +101,8 @@ func capabilities() tenant.Capabilities {
 		Claims:                       token.StandardClaims(),
 		TokenEndpointAuthMethods:     clientauth.Methods,
 		TokenEndpointAuthSigningAlgs: clientauth.SigningAlgorithms,
+		IntrospectionAuthMethods:     clientauth.ConfidentialMethods,
+		IntrospectionSigningAlgs:     token.IntrospectionSigningAlgs(),
 		IDTokenSigningAlgs:           token.IDTokenSigningAlgs(),
 		CodeChallengeMethods:         []string{"S256"},
 		SubjectTypes:                 []string{"public"},
@@ -138,6 +140,15 @@ func (p *Provider) Token() http.Handler { return httpx.CORS(p.tokens.Token(), ht
 func (p *Provider) UserInfo() http.Handler {
 	return httpx.CORS(p.tokens.UserInfo(), http.MethodGet, http.MethodPost)
 }
+
+// Revocation serves token revocation (/oauth/revoke).
+func (p *Provider) Revocation() http.Handler {
+	return httpx.CORS(p.tokens.Revocation(), http.MethodPost)
+}
+
+// Introspection serves token introspection (/oauth/introspect). Scripts of other
+// origins cannot call it: its callers have a secret, which no browser keeps.
+func (p *Provider) Introspection() http.Handler { return p.tokens.Introspection() }
 
 // Metadata serves the metadata documents of OpenID Connect Discovery and RFC 8414
 // at whatever path it is mounted (/.well-known/openid-configuration and

@@ -37,6 +37,8 @@ func newRoutes(p *Provider) *routes {
 	add(e.LoginCallback, p.LoginCallback())
 	add(e.Token, p.Token())
 	add(e.UserInfo, p.UserInfo())
+	add(e.Revocation, p.Revocation())
+	add(e.Introspection, p.Introspection())
 	add(e.JWKS, p.JWKS())
 	add(e.Registration, p.Registration())
 	add(wellKnownOpenID, p.Metadata())

@@ -102,6 +102,7 @@ func newWorld(t testing.TB, o options) *world {
 		cfg.Endpoints = tenant.Endpoints{
 			Authorization: "/o/start", Login: "/o/login", Consent: "/o/agree", LoginCallback: "/o/back",
 			Token: "/o/token", UserInfo: "/o/me", JWKS: "/o/keys", Registration: "/o/apps", Management: "/o/manage",
+			Revocation: "/o/revoke", Introspection: "/o/introspect",
 		}
 		handler = mux
 	default:
@@ -122,6 +123,8 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("GET /o/back", p.LoginCallback())
 		mux.Handle("/o/token", p.Token())
 		mux.Handle("/o/me", p.UserInfo())
+		mux.Handle("/o/revoke", p.Revocation())
+		mux.Handle("/o/introspect", p.Introspection())
 		mux.Handle("/o/keys", p.JWKS())
 		mux.Handle("/o/apps", p.Registration())
 		mux.Handle("/o/manage/tenants/settings", p.TenantSettings())
@@ -131,7 +134,7 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/.well-known/oauth-authorization-server", p.Metadata())
 	}
 	e := *w.provider.Tenants().Endpoints()
-	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management} {
+	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.Revocation, &e.Introspection} {
 		*field = w.issuer + *field
 	}
 	w.endpoint = e

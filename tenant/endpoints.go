@@ -39,7 +39,10 @@ type Endpoints struct {
 // are not advertised.
 type Capabilities struct {
 	ResponseTypes, ResponseModes, GrantTypes, Scopes, Claims, Prompts []string
+	// TokenEndpointAuthMethods and TokenEndpointAuthSigningAlgs hold for revocation
+	// as well, the algorithms also for introspection.
 	TokenEndpointAuthMethods, TokenEndpointAuthSigningAlgs            []string
+	IntrospectionAuthMethods, IntrospectionSigningAlgs                []string
 	IDTokenSigningAlgs, CodeChallengeMethods, SubjectTypes, ACRValues []string
 }
 

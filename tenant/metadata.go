@@ -22,33 +22,36 @@ const metadataMaxAge = time.Minute
 // members that other specifications registered for it. Both well-known paths
 // serve it: neither specification minds members of the other.
 type metadata struct {
-	Issuer                                     string   `json:"issuer"`
-	AuthorizationEndpoint                      string   `json:"authorization_endpoint,omitempty"`
-	TokenEndpoint                              string   `json:"token_endpoint,omitempty"`
-	UserInfoEndpoint                           string   `json:"userinfo_endpoint,omitempty"`
-	JWKSURI                                    string   `json:"jwks_uri,omitempty"`
-	RegistrationEndpoint                       string   `json:"registration_endpoint,omitempty"`
-	RevocationEndpoint                         string   `json:"revocation_endpoint,omitempty"`
-	IntrospectionEndpoint                      string   `json:"introspection_endpoint,omitempty"`
-	PushedAuthorizationRequestEndpoint         string   `json:"pushed_authorization_request_endpoint,omitempty"` // RFC 9126 §5
-	DeviceAuthorizationEndpoint                string   `json:"device_authorization_endpoint,omitempty"`         // RFC 8628 §4
-	EndSessionEndpoint                         string   `json:"end_session_endpoint,omitempty"`                  // RP-Initiated Logout §2.1
-	ScopesSupported                            []string `json:"scopes_supported,omitempty"`
-	ResponseTypesSupported                     []string `json:"response_types_supported,omitempty"`
-	ResponseModesSupported                     []string `json:"response_modes_supported,omitempty"`
-	GrantTypesSupported                        []string `json:"grant_types_supported,omitempty"`
-	ACRValuesSupported                         []string `json:"acr_values_supported,omitempty"`
-	SubjectTypesSupported                      []string `json:"subject_types_supported,omitempty"`
-	IDTokenSigningAlgValuesSupported           []string `json:"id_token_signing_alg_values_supported,omitempty"`
-	TokenEndpointAuthMethodsSupported          []string `json:"token_endpoint_auth_methods_supported,omitempty"`
-	TokenEndpointAuthSigningAlgValuesSupported []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
-	RevocationEndpointAuthMethodsSupported     []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
-	IntrospectionEndpointAuthMethodsSupported  []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
-	CodeChallengeMethodsSupported              []string `json:"code_challenge_methods_supported,omitempty"`
-	PromptValuesSupported                      []string `json:"prompt_values_supported,omitempty"` // Initiating User Registration §4
-	ClaimsSupported                            []string `json:"claims_supported,omitempty"`
-	ClaimsParameterSupported                   bool     `json:"claims_parameter_supported"`
-	RequestParameterSupported                  bool     `json:"request_parameter_supported"`
+	Issuer                                             string   `json:"issuer"`
+	AuthorizationEndpoint                              string   `json:"authorization_endpoint,omitempty"`
+	TokenEndpoint                                      string   `json:"token_endpoint,omitempty"`
+	UserInfoEndpoint                                   string   `json:"userinfo_endpoint,omitempty"`
+	JWKSURI                                            string   `json:"jwks_uri,omitempty"`
+	RegistrationEndpoint                               string   `json:"registration_endpoint,omitempty"`
+	RevocationEndpoint                                 string   `json:"revocation_endpoint,omitempty"`
+	IntrospectionEndpoint                              string   `json:"introspection_endpoint,omitempty"`
+	PushedAuthorizationRequestEndpoint                 string   `json:"pushed_authorization_request_endpoint,omitempty"` // RFC 9126 §5
+	DeviceAuthorizationEndpoint                        string   `json:"device_authorization_endpoint,omitempty"`         // RFC 8628 §4
+	EndSessionEndpoint                                 string   `json:"end_session_endpoint,omitempty"`                  // RP-Initiated Logout §2.1
+	ScopesSupported                                    []string `json:"scopes_supported,omitempty"`
+	ResponseTypesSupported                             []string `json:"response_types_supported,omitempty"`
+	ResponseModesSupported                             []string `json:"response_modes_supported,omitempty"`
+	GrantTypesSupported                                []string `json:"grant_types_supported,omitempty"`
+	ACRValuesSupported                                 []string `json:"acr_values_supported,omitempty"`
+	SubjectTypesSupported                              []string `json:"subject_types_supported,omitempty"`
+	IDTokenSigningAlgValuesSupported                   []string `json:"id_token_signing_alg_values_supported,omitempty"`
+	TokenEndpointAuthMethodsSupported                  []string `json:"token_endpoint_auth_methods_supported,omitempty"`
+	TokenEndpointAuthSigningAlgValuesSupported         []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	RevocationEndpointAuthMethodsSupported             []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	RevocationEndpointAuthSigningAlgValuesSupported    []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
+	IntrospectionEndpointAuthMethodsSupported          []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionEndpointAuthSigningAlgValuesSupported []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
+	IntrospectionSigningAlgValuesSupported             []string `json:"introspection_signing_alg_values_supported,omitempty"` // RFC 9701 §7
+	CodeChallengeMethodsSupported                      []string `json:"code_challenge_methods_supported,omitempty"`
+	PromptValuesSupported                              []string `json:"prompt_values_supported,omitempty"` // Initiating User Registration §4
+	ClaimsSupported                                    []string `json:"claims_supported,omitempty"`
+	ClaimsParameterSupported                           bool     `json:"claims_parameter_supported"`
+	RequestParameterSupported                          bool     `json:"request_parameter_supported"`
 	// Left out, this one would mean true (OpenID Connect Discovery §3).
 	RequestURIParameterSupported               bool `json:"request_uri_parameter_supported"`
 	AuthorizationResponseISSParameterSupported bool `json:"authorization_response_iss_parameter_supported,omitempty"` // RFC 9207 §3
@@ -91,9 +94,12 @@ func newMetadata(t *Tenant, e *Endpoints, c *Capabilities) *httpx.Document {
 	}
 	if m.RevocationEndpoint != "" {
 		m.RevocationEndpointAuthMethodsSupported = c.TokenEndpointAuthMethods
+		m.RevocationEndpointAuthSigningAlgValuesSupported = c.TokenEndpointAuthSigningAlgs
 	}
 	if m.IntrospectionEndpoint != "" {
-		m.IntrospectionEndpointAuthMethodsSupported = c.TokenEndpointAuthMethods
+		m.IntrospectionEndpointAuthMethodsSupported = c.IntrospectionAuthMethods
+		m.IntrospectionEndpointAuthSigningAlgValuesSupported = c.TokenEndpointAuthSigningAlgs
+		m.IntrospectionSigningAlgValuesSupported = c.IntrospectionSigningAlgs
 	}
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)

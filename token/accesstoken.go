@@ -100,13 +100,27 @@ func splice(payload, custom []byte) []byte {
 	return append(payload, custom[1:]...)
 }
 
-// openedToken is what an access token for a user says, opaque or JWT.
+// openedToken is what an access token says, opaque or JWT. One for a user has a
+// grant and a family. One for a client itself has neither, and clientSubject at
+// the end of userID.
 type openedToken struct {
 	clientID, userID, grantID, family string
 
 	scope           oauth.Scope
 	issued, expires time.Time
-	audience        jwt.Audience // of a JWT; an opaque one is for this provider
+	// audience and id are those of a JWT; an opaque token is for this provider.
+	audience jwt.Audience
+	id       string
+}
+
+// forUser reports whether the token is about a user. Without a family a store
+// would answer for the grant alone.
+func (at *openedToken) forUser() bool { return at.grantID != "" && at.family != "" }
+
+// forClient reports whether a client obtained the token for itself. The
+// identifier of a user cannot look like its subject, see [Authorization].
+func (at *openedToken) forClient() bool {
+	return at.grantID == "" && at.family == "" && at.userID == at.clientID+clientSubject
 }
 
 func (at *openedToken) encode() []byte {
@@ -137,13 +151,23 @@ func decodeOpenedToken(raw []byte) (openedToken, error) {
 	return at, nil
 }
 
-// errNoAccessToken says that a value is no access token for a user that tenant t
-// issued, or an expired one.
+// errNoAccessToken says that a value is no access token that tenant t issued, or
+// an expired one.
 var errNoAccessToken = errors.New("token: not an access token of this provider, or expired")
 
-// openAccessToken returns what an access token says that tenant t issued for a
-// user and that has not expired. Audience, scope and liveness are the caller's to
-// check. An error is errNoAccessToken or a system error.
+// openUserToken is openAccessToken for what only tokens of users can do.
+func (i *Issuer) openUserToken(ctx context.Context, t *tenant.Tenant, raw string, now time.Time) (openedToken, error) {
+	at, err := i.openAccessToken(ctx, t, raw, now)
+	if err == nil && !at.forUser() {
+		return openedToken{}, errNoAccessToken
+	}
+	return at, err
+}
+
+// openAccessToken returns what an access token says that tenant t issued, for a
+// user or for a client itself, and that has not expired. Audience, scope and
+// liveness are the caller's to check. An error is errNoAccessToken or a system
+// error.
 func (i *Issuer) openAccessToken(ctx context.Context, t *tenant.Tenant, raw string, now time.Time) (openedToken, error) {
 	if len(raw) > maxToken {
 		return openedToken{}, errNoAccessToken
@@ -160,8 +184,7 @@ func (i *Issuer) openAccessToken(ctx context.Context, t *tenant.Tenant, raw stri
 	if err != nil {
 		return openedToken{}, err
 	}
-	// Without a family a store would answer for the grant alone.
-	if at.grantID == "" || at.family == "" || !now.Before(at.expires) {
+	if !at.forUser() && !at.forClient() || !now.Before(at.expires) {
 		return openedToken{}, errNoAccessToken
 	}
 	return at, nil
@@ -204,21 +227,16 @@ func (i *Issuer) openJWT(ctx context.Context, t *tenant.Tenant, raw string) (ope
 	if claims.Issuer != t.Issuer() {
 		return openedToken{}, errNoAccessToken
 	}
-	// jti is grant.family.random; a client's own token has neither of the first two.
-	rest, _, ok := cutLast(claims.ID, '.')
-	if !ok {
-		return openedToken{}, errNoAccessToken
-	}
-	grantID, family, ok := cutLast(rest, '.')
-	if !ok {
-		return openedToken{}, errNoAccessToken
-	}
-	return openedToken{
-		clientID: claims.ClientID, userID: claims.Subject, grantID: grantID, family: family,
-		scope:  strings.Fields(claims.Scope),
+	at := openedToken{
+		clientID: claims.ClientID, userID: claims.Subject, scope: strings.Fields(claims.Scope),
 		issued: time.Unix(claims.IssuedAt, 0), expires: time.Unix(claims.Expiry, 0),
-		audience: claims.Audience,
-	}, nil
+		audience: claims.Audience, id: claims.ID,
+	}
+	// jti is grant.family.random, that of a client's own token just random.
+	if rest, _, ok := cutLast(claims.ID, '.'); ok {
+		at.grantID, at.family, _ = cutLast(rest, '.')
+	}
+	return at, nil
 }
 
 // cutLast slices s around the last sep: unlike grant identifiers, which are the

@@ -25,7 +25,8 @@ func GrantTypes() []string {
 	return []string{grantAuthorizationCode, grantRefreshToken, grantClientCredentials}
 }
 
-// request is an authenticated request to the token endpoint.
+// request is a request to an endpoint that clients call with POST. client is nil
+// until it is authenticated.
 type request struct {
 	tenant *tenant.Tenant
 	client *store.Client
@@ -49,47 +50,52 @@ type response struct {
 func (i *Issuer) Token() http.Handler { return http.HandlerFunc(i.serveToken) }
 
 func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
-	// RFC 6749 §3.2: the client must use POST.
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		oauth.WriteError(w, &oauth.Error{
-			Code: oauth.CodeInvalidRequest, Description: "the method must be POST", Status: http.StatusMethodNotAllowed,
-		})
+	req, err := i.receive(w, r)
+	if err != nil {
+		i.refuse(w, r, req, err)
 		return
 	}
-	t, err := i.tenants.FromRequest(r)
+	grant, err := i.grant(req.form.Get("grant_type"))
 	if err != nil {
-		i.refuse(w, r, nil, "", tenantError(err))
-		return
-	}
-	form, err := readParameters(w, r)
-	if err != nil {
-		i.refuse(w, r, t, "", err)
-		return
-	}
-	grant, err := i.grant(form.Get("grant_type"))
-	if err != nil {
-		i.refuse(w, r, t, "", err)
+		i.refuse(w, r, req, err)
 		return
 	}
 	// RFC 6749 §3.2.1: authenticate the client before anything is looked at that
 	// belongs to it.
-	client, err := i.clientAuth.Authenticate(w, r, t, form)
-	if err != nil {
-		i.refuse(w, r, t, form.Get("client_id"), err)
+	if req.client, err = i.clientAuth.Authenticate(w, r, req.tenant, req.form); err != nil {
+		i.refuse(w, r, req, err)
 		return
 	}
 	// RFC 6749 §5.2 unauthorized_client.
-	if !client.AllowsGrantType(form.Get("grant_type")) {
-		i.refuse(w, r, t, client.ID, oauth.Errorf(oauth.CodeUnauthorizedClient, "the client is not registered for grant_type %s", form.Get("grant_type")))
+	if !req.client.AllowsGrantType(req.form.Get("grant_type")) {
+		i.refuse(w, r, req, oauth.Errorf(oauth.CodeUnauthorizedClient, "the client is not registered for grant_type %s", req.form.Get("grant_type")))
 		return
 	}
-	answer, err := grant(r.Context(), &request{tenant: t, client: client, form: form, now: i.now()})
+	answer, err := grant(r.Context(), req)
 	if err != nil {
-		i.refuse(w, r, t, client.ID, err)
+		i.refuse(w, r, req, err)
 		return
 	}
 	httpx.WriteJSON(w, http.StatusOK, answer) // with no-store, RFC 6749 §5.1
+}
+
+// receive reads what a client sent. On error the request has what was read so
+// far, for the log.
+func (i *Issuer) receive(w http.ResponseWriter, r *http.Request) (*request, error) {
+	req := &request{now: i.now()}
+	// RFC 6749 §3.2, RFC 7009 §2.1, RFC 7662 §2.1: the client must use POST.
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return req, &oauth.Error{
+			Code: oauth.CodeInvalidRequest, Description: "the method must be POST", Status: http.StatusMethodNotAllowed,
+		}
+	}
+	var err error
+	if req.tenant, err = i.tenants.FromRequest(r); err != nil {
+		return req, tenantError(err)
+	}
+	req.form, err = readParameters(w, r)
+	return req, err
 }
 
 // grant returns what answers requests of a grant type.
@@ -116,8 +122,12 @@ func tenantError(err error) error {
 }
 
 // refuse logs what is the provider's fault and answers err.
-func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, clientID string, err error) {
-	i.log(r.Context(), t, clientID, err)
+func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, req *request, err error) {
+	clientID := req.form.Get("client_id")
+	if req.client != nil {
+		clientID = req.client.ID
+	}
+	i.log(r.Context(), req.tenant, clientID, err)
 	oauth.WriteError(w, err)
 }
 

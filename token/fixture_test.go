@@ -399,6 +399,15 @@ func (f *fixture) switchDynamicRegistrationOff() {
 	f.ok(err)
 }
 
+func (f *fixture) defaultAudience(audience string) {
+	f.Helper()
+	_, err := f.tenants.UpdateSettings(context.Background(), tenant.DefaultID, func(s *store.TenantSettings) error {
+		s.DefaultAudience = audience
+		return nil
+	})
+	f.ok(err)
+}
+
 func (f *fixture) sealedSecret(client, secret string) store.Sealed {
 	f.Helper()
 	box, err := seal.New("client-secret", testSecrets...)

@@ -25,7 +25,7 @@ func (i *Issuer) clientCredentials(ctx context.Context, r *request) (*response, 
 		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "grant_type client_credentials needs a client that authenticates")
 	}
 	// A tenant that switched dynamic registration off serves none of its clients.
-	if r.client.Dynamic && !r.tenant.Settings().Flags.EnableDynamicClientRegistration {
+	if r.switchedOff(r.client) {
 		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "dynamically registered clients are switched off")
 	}
 
@@ -33,9 +33,16 @@ func (i *Issuer) clientCredentials(ctx context.Context, r *request) (*response, 
 	if err != nil {
 		return nil, err
 	}
+	what := "audience"
+	if audience == "" {
+		audience, what = r.tenant.Settings().DefaultAudience, "the tenant's default audience"
+	}
+	if audience == "" {
+		return i.clientCredentialsForNoAPI(ctx, r)
+	}
 	api, err := i.tenants.API(ctx, r.tenant, audience)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, oauth.Errorf(oauth.CodeInvalidTarget, "audience is not the identifier of an API")
+		return nil, oauth.Errorf(oauth.CodeInvalidTarget, "%s is not the identifier of an API", what)
 	}
 	if err != nil {
 		return nil, err
@@ -77,12 +84,33 @@ func (i *Issuer) clientCredentials(ctx context.Context, r *request) (*response, 
 	}, nil
 }
 
+// clientCredentialsForNoAPI issues an opaque access token that says who the
+// client is and opens nothing: it has no scope, no API verifies it, and userinfo
+// wants a user. The client can introspect it.
+func (i *Issuer) clientCredentialsForNoAPI(ctx context.Context, r *request) (*response, error) {
+	if r.client.Strict() {
+		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "third-party clients in strict mode act on behalf of users only")
+	}
+	if _, err := clientScope(nil, r.form.Get("scope")); err != nil {
+		return nil, err
+	}
+	at := openedToken{
+		clientID: r.client.ID, userID: r.client.ID + clientSubject, issued: r.now, expires: r.now.Add(i.accessTokenLifetime),
+	}
+	i.used(ctx, r.client, false, r.now)
+	return &response{
+		AccessToken: i.accessTokens.SealString(at.encode(), r.tenant.ID()),
+		TokenType:   "Bearer",
+		ExpiresIn:   int64(i.accessTokenLifetime.Seconds()),
+	}, nil
+}
+
 // requestedAudience returns the one API that a request names, by audience or by
-// resource (RFC 8707 §2).
+// resource (RFC 8707 §2), empty if it names none.
 func requestedAudience(form oauth.Parameters) (string, error) {
 	named := append(form.All("audience"), form.All("resource")...)
 	if len(named) == 0 {
-		return "", oauth.Errorf(oauth.CodeInvalidRequest, "audience is missing")
+		return "", nil
 	}
 	for _, value := range named[1:] {
 		if value != named[0] {

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -99,7 +100,6 @@ func TestClientCredentialsAreRefused(t *testing.T) {
 		{"the API is closed", webClient, nil, func(f *fixture) {
 			f.changeAPI(func(a *store.API) { a.ClientPolicy = store.PolicyDenyAll })
 		}, 400, "unauthorized_client"},
-		{"no audience", webClient, []string{"audience", ""}, nil, 400, "invalid_request"},
 		{"unknown audience", webClient, []string{"audience", "other:api"}, nil, 400, "invalid_target"},
 		{"two audiences", webClient, []string{"resource", "https://other.example"}, nil, 400, "invalid_target"},
 		{"no scope left", webClient, []string{"scope", "openid unknown"}, nil, 400, "invalid_scope"},
@@ -143,4 +143,73 @@ func TestAPIAlgorithm(t *testing.T) {
 		t.Errorf("header = %v", header)
 	}
 	f.accessTokenClaims(got.AccessToken)
+}
+
+func TestClientCredentialsWithoutAnAudience(t *testing.T) {
+	f := newFixture(t)
+	got := f.granted(f.post(form(webClient, "grant_type", "client_credentials")))
+	if got.RefreshToken != "" || got.IDToken != "" || got.Scope != "" || got.ExpiresIn != 3600 || strings.Contains(got.AccessToken, ".") {
+		t.Errorf("answer = %+v, want an opaque token without scope", got.response)
+	}
+	for _, tc := range []struct {
+		rule   string
+		client string
+		pairs  []string
+		change func(*fixture)
+		status int
+		code   string
+	}{
+		{"scopes are those of an API", webClient, []string{"scope", "appointments"}, nil, 400, "invalid_scope"},
+		{"there is no user for openid", webClient, []string{"scope", "openid"}, nil, 400, "invalid_scope"},
+		{"a public client", publicClient, nil, func(f *fixture) {
+			f.changeClient(publicClient, func(c *store.Client) { c.GrantTypes = []string{"client_credentials"} })
+		}, 400, "unauthorized_client"},
+		{"a strict third-party client", strictClient, nil, nil, 400, "unauthorized_client"},
+		{"a dynamic client while the flag is off", dynamicClient, nil, (*fixture).switchDynamicRegistrationOff, 400, "unauthorized_client"},
+		{"the default audience is no API any more", webClient, nil, func(f *fixture) { f.defaultAudience("gone:api") }, 400, "invalid_target"},
+		{"no client grant for the default audience", webClient, nil, func(f *fixture) {
+			f.defaultAudience(testAudience)
+			f.ok(f.mem.DeleteClientGrant(t.Context(), "default", "cgr_web"))
+		}, 400, "unauthorized_client"},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			f := newFixture(t)
+			if tc.change != nil {
+				tc.change(f)
+			}
+			f.refused(f.post(form(tc.client, append([]string{"grant_type", "client_credentials"}, tc.pairs...)...)), tc.status, tc.code)
+		})
+	}
+}
+
+func TestClientCredentialsForTheDefaultAudience(t *testing.T) {
+	f := newFixture(t)
+	f.defaultAudience(testAudience)
+	got := f.granted(f.post(form(webClient, "grant_type", "client_credentials", "scope", "contacts")))
+	if aud := f.accessTokenClaims(got.AccessToken)["aud"]; aud != testAudience || got.Scope != "contacts" {
+		t.Errorf("aud = %v, scope = %q", aud, got.Scope)
+	}
+}
+
+// The opaque token of a client itself says who the client is to the client, and
+// is good for nothing else.
+func TestOpaqueTokenOfAClientOpensNothing(t *testing.T) {
+	f := newFixture(t)
+	token := f.granted(f.post(form(webClient, "grant_type", "client_credentials"))).AccessToken
+	f.tap.take()
+	f.dead(token) // at userinfo
+	f.refused(f.post(codeForm(webClient, token)), 400, "invalid_grant")
+	f.refused(f.post(refreshForm(webClient, token)), 400, "invalid_grant")
+	f.introspected(f.introspect(form(dynamicClient, "token", token)), false)
+	if got := f.tap.take(); got != "" {
+		t.Errorf("store calls = %q, want none", got)
+	}
+
+	if got, err := newFakeIssuer(t).verifier().Verify(t.Context(), token); err == nil || got != nil {
+		t.Errorf("Verify = %+v, %v", got, err)
+	}
+	// Neither does one pass that was sealed for a user who is called as a client.
+	at := openedToken{clientID: webClient, userID: dynamicClient + clientSubject, expires: f.clock.Now().Add(time.Hour)}
+	made := f.issuer.accessTokens.SealString(at.encode(), "default")
+	f.introspected(f.introspect(form(webClient, "token", made)), false)
 }

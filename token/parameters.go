@@ -11,7 +11,7 @@ import (
 	"github.com/opkit/opkit/internal/oauth"
 )
 
-// readParameters reads the parameters of a token request from its body, never
+// readParameters reads the parameters of a request from its body, never
 // from the query (RFC 6749 §2.3.1). RFC 6749 wants a form; some SDKs send the
 // same parameters as one JSON object, for which the same rules hold.
 func readParameters(w http.ResponseWriter, r *http.Request) (oauth.Parameters, error) {
@@ -28,8 +28,8 @@ func readParameters(w http.ResponseWriter, r *http.Request) (oauth.Parameters, e
 	}
 }
 
-// jsonParameters are the parameters that the token endpoint or client
-// authentication looks at. Others are ignored, whatever their type.
+// jsonParameters are the parameters that the token, revocation and introspection
+// endpoints or client authentication look at. Others are ignored, whatever their type.
 type jsonParameters struct {
 	GrantType           string       `json:"grant_type"`
 	ClientID            string       `json:"client_id"`
@@ -43,6 +43,7 @@ type jsonParameters struct {
 	Scope               string       `json:"scope"`
 	Audience            string       `json:"audience"`
 	Resource            oneOrSeveral `json:"resource"`
+	Token               string       `json:"token"`
 }
 
 func readJSONParameters(w http.ResponseWriter, r *http.Request) (oauth.Parameters, error) {
@@ -59,6 +60,7 @@ func readJSONParameters(w http.ResponseWriter, r *http.Request) (oauth.Parameter
 		"client_assertion": p.ClientAssertion, "client_assertion_type": p.ClientAssertionType,
 		"code": p.Code, "redirect_uri": p.RedirectURI, "code_verifier": p.CodeVerifier,
 		"refresh_token": p.RefreshToken, "scope": p.Scope, "audience": p.Audience,
+		"token": p.Token,
 	} {
 		if value != "" {
 			values.Set(name, value)

@@ -30,7 +30,16 @@ func TestStoreCalls(t *testing.T) {
 			f.alive(token.AccessToken)
 			calls("Grant User")
 			f.granted(f.post(credentialsForm(webClient)))
+			f.granted(f.post(form(webClient, "grant_type", "client_credentials")))
 			calls("")
+			f.introspected(f.introspect(form(webClient, "token", token.AccessToken)), true)
+			calls("Grant User")
+			f.introspected(f.introspect(form(webClient, "token", token.RefreshToken)), true)
+			calls("Family User")
+			f.revoked(f.revoke(form(webClient, "token", f.redeem(webClient, f.code(a)).RefreshToken)))
+			calls("RevokeFamily StartFamily User")
+			f.revoked(f.revoke(form(webClient, "token", f.redeem(webClient, f.code(a)).AccessToken)))
+			calls("RevokeFamily StartFamily User")
 
 			f.refused(f.post(codeForm(webClient, code)), 400, "invalid_grant")
 			calls("RevokeFamily StartFamily User")
@@ -41,6 +50,15 @@ func TestStoreCalls(t *testing.T) {
 			f.refused(f.post(codeForm(publicClient, code)), 400, "invalid_grant")
 			f.refused(f.post(refreshForm(webClient, "AAAA")), 400, "invalid_grant")
 			f.dead("AAAA")
+			for _, raw := range []string{"AAAA", "a.b.c", code, token.IDToken} {
+				f.introspected(f.introspect(form(webClient, "token", raw)), false)
+				f.revoked(f.revoke(form(webClient, "token", raw)))
+			}
+			// Nor does what belongs to another client.
+			for _, raw := range []string{token.AccessToken, token.RefreshToken} {
+				f.revoked(f.revoke(form(publicClient, "token", raw)))
+			}
+			f.introspected(f.introspect(form(dynamicClient, "token", token.RefreshToken)), false)
 			calls("")
 		})
 	}

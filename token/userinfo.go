@@ -38,7 +38,7 @@ func (i *Issuer) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 	}
 	t, err := i.tenants.FromRequest(r)
 	if err != nil {
-		i.refuse(w, r, nil, "", tenantError(err))
+		i.refuse(w, r, &request{}, tenantError(err))
 		return
 	}
 	body, err := i.userInfo(w, r, t)
@@ -65,7 +65,7 @@ func (i *Issuer) userInfo(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 	}
 
 	// The token is ours and in time.
-	at, err := i.openAccessToken(ctx, t, raw, now)
+	at, err := i.openUserToken(ctx, t, raw, now)
 	if errors.Is(err, errNoAccessToken) {
 		return nil, oauth.WithCause(err, oauth.CodeInvalidToken, "the access token is not valid or has expired")
 	}

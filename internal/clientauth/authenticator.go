@@ -28,6 +28,9 @@ const (
 // and registration.
 var Methods = []string{MethodBasic, MethodPost, MethodPrivateKeyJWT, MethodSecretJWT, MethodNone}
 
+// ConfidentialMethods are those of Methods with which a client proves who it is.
+var ConfidentialMethods = []string{MethodBasic, MethodPost, MethodPrivateKeyJWT, MethodSecretJWT}
+
 // Authenticator authenticates clients. Clients and Tickets are required.
 type Authenticator struct {
 	Clients store.ClientStore

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Error codes of RFC 6749, RFC 6750, RFC 7591, RFC 8707 and OpenID Connect Core.
+// Error codes of RFC 6749, RFC 6750, RFC 7009, RFC 7591, RFC 8707 and OpenID
+// Connect Core.
 const (
 	CodeInvalidRequest          = "invalid_request"
 	CodeInvalidClient           = "invalid_client"
@@ -25,6 +26,7 @@ const (
 	CodeTemporarilyUnavailable  = "temporarily_unavailable"
 	CodeInvalidTarget           = "invalid_target"
 	CodeInvalidToken            = "invalid_token"
+	CodeUnsupportedTokenType    = "unsupported_token_type"
 	CodeInsufficientScope       = "insufficient_scope"
 	CodeInvalidRedirectURI      = "invalid_redirect_uri"
 	CodeInvalidClientMetadata   = "invalid_client_metadata"
