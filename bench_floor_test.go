@@ -114,6 +114,15 @@ func floorHandler() http.Handler {
 	mux.HandleFunc("/userinfo", func(w http.ResponseWriter, r *http.Request) {
 		write(w, http.StatusOK, map[string]any{"sub": r.Header.Get("Authorization")[7:12], "name": "Ada Lovelace", "email": "ada@example.com"})
 	})
+	mux.HandleFunc("/introspect", func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			panic(err)
+		}
+		write(w, http.StatusOK, map[string]any{
+			"active": r.Form.Get("token") != "", "scope": "openid profile email", "client_id": r.Form.Get("client_id"), "token_type": "Bearer",
+			"sub": "user", "exp": 2000000000, "iat": 1900000000, "iss": "http://127.0.0.1", "aud": "http://127.0.0.1/userinfo",
+		})
+	})
 	mux.HandleFunc("/redirect", func(w http.ResponseWriter, r *http.Request) {
 		if err := r.ParseForm(); err != nil {
 			panic(err)

@@ -291,6 +291,9 @@ func BenchmarkEndpoints(b *testing.B) {
 		{"jwks", 1.1, func(s *benchServer) { s.get("/discovery") }, func(s *benchServer) { s.get("/.well-known/jwks.json") }},
 		{"register", 1.5, func(s *benchServer) { s.post("/register", "application/json", registration) },
 			func(s *benchServer) { s.post("/oidc/register", "application/json", registration) }},
+		{"client_credentials/opaque", 1.45, floorToken("/opaque"), func(s *benchServer) {
+			s.form("/oauth/token", "grant_type", "client_credentials")
+		}},
 		{"client_credentials/jwt", 1.2, floorToken("/es256"), func(s *benchServer) {
 			s.form("/oauth/token", "grant_type", "client_credentials", "audience", "api:ES256")
 		}},
@@ -305,6 +308,8 @@ func BenchmarkEndpoints(b *testing.B) {
 		}},
 		{"userinfo", 1.25, func(s *benchServer) { s.get("/userinfo", "Authorization", "Bearer "+tokens.Access) },
 			func(s *benchServer) { s.get("/userinfo", "Authorization", "Bearer "+tokens.Access) }},
+		{"introspection", 1.3, func(s *benchServer) { s.form("/introspect", "token", tokens.Access) },
+			func(s *benchServer) { s.form("/oauth/introspect", "token", tokens.Access) }},
 	} {
 		b.Run(tc.name, func(b *testing.B) {
 			floor.b, ours.b = b, b

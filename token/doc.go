@@ -1,11 +1,13 @@
 // Package token is everything that a client or an API calls with credentials:
-// the token endpoint and its grants, minting, userinfo, and for the API's side a
-// [Verifier] and a bearer middleware. Minting happens here and nowhere else.
+// the token endpoint and its grants, minting, userinfo, revocation, introspection,
+// and for the API's side a [Verifier] and a bearer middleware. Minting happens here
+// and nowhere else.
 //
-// [Issuer.Token] and [Issuer.UserInfo] are plain handlers that can be mounted at
-// any path. They answer for themselves with the methods that they do not serve,
-// but they do not speak CORS: a host that mounts them one by one decides which
-// origins may call them.
+// [Issuer.Token], [Issuer.UserInfo], [Issuer.Revocation] and
+// [Issuer.Introspection] are plain handlers that can be mounted at any path. They
+// answer for themselves with the methods that they do not serve, but they do not
+// speak CORS: a host that mounts them one by one decides which origins may call
+// them.
 //
 // # The life of a code
 //
@@ -57,7 +59,20 @@
 // algorithm, that the API verifies by itself with a [Verifier]. Without one it
 // is opaque: sealed, so that issuing writes nothing and userinfo opens it without
 // verifying a signature. Both name their grant and family, so that userinfo
-// refuses them once either is gone. A JWT at an API lives until it expires.
+// refuses them once either is gone. A JWT at an API lives until it expires, unless
+// the API asks [Issuer.Introspection].
+//
+// A client that obtains a token for itself without an API gets an opaque one of
+// no family. It opens nothing; its client can introspect it.
+//
+// # Revocation and introspection
+//
+// Access tokens are not stored, so what is alive or dead is the family: revoking
+// any token of it revokes them all. [Issuer.Introspection] asks what userinfo
+// asks: whether grant and family live and whether the user, the connection and
+// the client may still be served. Besides what authenticates the client by an
+// assertion, a revocation is one store call and an introspection at most two; for
+// a value that is no token, or none of the caller's business, there is none.
 //
 // # Claims
 //
