@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -52,6 +53,10 @@ func (d *Directory) Authenticate(ctx context.Context, t *tenant.Tenant, conn *st
 		case !options.bruteForceProtection():
 			counted <- nil
 		case known:
+			// Not cut short by the sender: whether counting failed would tell that the
+			// user exists, and the attempt would not count.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
+			defer cancel()
 			counted <- d.countAttempt(ctx, t.ID(), id)
 		default:
 			counted <- d.strangers.countAttempt(id, d.now())
@@ -83,6 +88,10 @@ func (d *Directory) Authenticate(ctx context.Context, t *tenant.Tenant, conn *st
 	return user, nil
 }
 
+// countTimeout bounds the counting of an attempt, which goes on when the request
+// ends.
+const countTimeout = 5 * time.Second
+
 // find returns the user with a folded login. Nobody is not an error.
 func (d *Directory) find(ctx context.Context, conn *store.Connection, login string) (user store.User, known bool, err error) {
 	if !findable(login) {
@@ -94,6 +103,11 @@ func (d *Directory) find(ctx context.Context, conn *store.Connection, login stri
 		return store.User{}, false, nil
 	case err != nil:
 		return store.User{}, false, err
+	case user.Username != login && user.Email != login:
+		// A store that compares more loosely would give one user several spellings,
+		// each with failures of its own to spend.
+		d.cfg.Logger.WarnContext(ctx, "UserByLogin returned a user with another login", "tenant", conn.TenantID, "user_id", user.ID)
+		return store.User{}, false, nil
 	case user.ConnectionID != conn.ID:
 		return store.User{}, false, fmt.Errorf("connection: UserByLogin returned a user of another connection than %s", conn.ID)
 	}

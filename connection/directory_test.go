@@ -48,6 +48,18 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 	w.Directory = w.node(change)
 	w.reload()
 	var err error
+	if err := w.stores.Clients.CreateClient(context.Background(), store.Client{TenantID: tenant.DefaultID, ID: "mgmt", FirstParty: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.stores.ClientGrants.CreateClientGrant(context.Background(), store.ClientGrant{
+		TenantID: tenant.DefaultID, ID: "mgmt", ClientID: "mgmt", Audience: w.tenant.ManagementAudience(), SubjectType: store.SubjectClient,
+		Scopes: []string{
+			tenant.ScopeReadTenantSettings, tenant.ScopeUpdateTenantSettings,
+			tenant.ScopeReadConnections, tenant.ScopeCreateConnections, tenant.ScopeUpdateConnections, tenant.ScopeDeleteConnections,
+		},
+	}); err != nil {
+		t.Fatal(err)
+	}
 	w.conn, err = w.Create(context.Background(), store.Connection{
 		TenantID: tenant.DefaultID, Name: "Username-Password-Authentication", Strategy: StrategyDatabase, IsDomainConnection: true,
 	})

@@ -51,8 +51,10 @@ type Identity struct {
 	// 1 to 255 bytes of visible ASCII, unique among all users of the tenant and
 	// never given to another user.
 	UserID string
-	// AuthenticatedAt is when the user proved it. Zero: now, at the resume. A time
-	// in the future counts as now.
+	// AuthenticatedAt is when the user proved it. Zero: not known; requests that
+	// limit the age of the proof (max_age) or ask for a new one (prompt=login) then
+	// end in login_required, and auth_time is when opkit first heard of the login. A
+	// time in the future counts as now.
 	AuthenticatedAt time.Time
 	AMR             []string
 	ACR             string

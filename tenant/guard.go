@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/opkit/opkit/internal/management"
+	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 )
 
@@ -79,7 +81,34 @@ func (d *Directory) verifyManagement(r *http.Request, token string) (management.
 	if broken != "" {
 		return management.Caller{}, management.InvalidToken(errors.New(broken))
 	}
-	return management.Caller{
-		TenantID: t.ID(), ClientID: claims.ClientID, Subject: claims.Subject, Scopes: strings.Fields(claims.Scope),
-	}, nil
+	scopes, err := d.stillAllowed(r.Context(), t, claims.ClientID, strings.Fields(claims.Scope))
+	if err != nil {
+		return management.Caller{}, err
+	}
+	return management.Caller{TenantID: t.ID(), ClientID: claims.ClientID, Subject: claims.Subject, Scopes: scopes}, nil
+}
+
+// stillAllowed returns which of a token's scopes its client may have now: a client
+// that was deleted, or whose grant was, has lost them at once. With a warm cache
+// this reads no store.
+func (d *Directory) stillAllowed(ctx context.Context, t *Tenant, clientID string, scopes []string) ([]string, error) {
+	client, err := d.cfg.Stores.Clients.Client(ctx, t.ID(), clientID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, management.InvalidToken(errors.New("its client is gone"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	api, err := d.API(ctx, t, t.ManagementAudience())
+	if err != nil {
+		return nil, err
+	}
+	allowed, err := d.AllowedScopes(ctx, t, &api, &client, store.SubjectClient)
+	if err != nil && !oauth.Internal(err) {
+		return nil, management.InvalidToken(errors.New("its client has no grant any more"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(scopes, func(s string) bool { return !slices.Contains(allowed, s) }), nil
 }

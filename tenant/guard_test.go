@@ -105,7 +105,7 @@ func TestTheGuardWantsTheScope(t *testing.T) {
 }
 
 func TestTokensOfOneTenantDoNotManageAnother(t *testing.T) {
-	d, _ := newDirectory(t, func(cfg *tenant.Config) { cfg.Issuer, cfg.Resolver = "", tenant.ByPath("/t") })
+	d, stores := newDirectory(t, func(cfg *tenant.Config) { cfg.Issuer, cfg.Resolver = "", tenant.ByPath("/t") })
 	tokens := map[string]string{}
 	for _, id := range []string{"a", "b"} {
 		if _, err := d.CreateTenant(t.Context(), store.Tenant{ID: id, Issuer: "https://example.com/t/" + id}); err != nil {
@@ -113,6 +113,9 @@ func TestTokensOfOneTenantDoNotManageAnother(t *testing.T) {
 		}
 		tn, err := d.Tenant(t.Context(), id)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := machineClient(stores, id, tn.ManagementAudience()); err != nil {
 			t.Fatal(err)
 		}
 		if tokens[id], err = d.Sign(t.Context(), tn, "ES256", "at+jwt", mustJSON(t, map[string]any{
@@ -142,4 +145,45 @@ func mustJSON(t *testing.T, v any) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// What was withdrawn from the client is withdrawn from the tokens that it has.
+func TestTheGuardAsksWhatTheClientMayDoNow(t *testing.T) {
+	for name, tt := range map[string]struct {
+		withdraw func(s store.Stores) error
+		want     int
+	}{
+		"client deleted": {func(s store.Stores) error { return s.Clients.DeleteClient(t.Context(), tenant.DefaultID, "m2m") }, 401},
+		"grant deleted": {func(s store.Stores) error {
+			return s.ClientGrants.DeleteClientGrant(t.Context(), tenant.DefaultID, "m2m")
+		}, 401},
+		"grant narrowed": {func(s store.Stores) error {
+			g, err := s.ClientGrants.FindClientGrant(t.Context(), tenant.DefaultID, "m2m", issuer+"/api/v2/", store.SubjectClient)
+			if err != nil {
+				return err
+			}
+			g.Scopes = []string{tenant.ScopeUpdateConnections}
+			return s.ClientGrants.UpdateClientGrant(t.Context(), g)
+		}, 403},
+		"third party now": {func(s store.Stores) error {
+			c, err := s.Clients.Client(t.Context(), tenant.DefaultID, "m2m")
+			if err != nil {
+				return err
+			}
+			c.FirstParty = false
+			return s.Clients.UpdateClient(t.Context(), c)
+		}, 401},
+	} {
+		d, stores := newDirectory(t, nil)
+		token := managementToken(t, d, "read:connections", nil)
+		if w, _ := admitted(d, "Bearer "+token); w.Code != http.StatusOK {
+			t.Fatalf("%s: before: %d", name, w.Code)
+		}
+		if err := tt.withdraw(stores); err != nil {
+			t.Fatal(err)
+		}
+		if w, _ := admitted(d, "Bearer "+token); w.Code != tt.want {
+			t.Errorf("%s: %d, want %d", name, w.Code, tt.want)
+		}
+	}
 }

@@ -52,6 +52,9 @@ func newDirectory(t testing.TB, change func(*tenant.Config)) (*tenant.Directory,
 		},
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
+	if err := machineClient(cfg.Stores, tenant.DefaultID, issuer+"/api/v2/"); err != nil {
+		t.Fatal(err)
+	}
 	if change != nil {
 		change(&cfg)
 	}
@@ -60,6 +63,22 @@ func newDirectory(t testing.TB, change func(*tenant.Config)) (*tenant.Directory,
 		t.Fatal(err)
 	}
 	return d, cfg.Stores
+}
+
+// machineClient stores the client m2m with a grant for all of the management API.
+func machineClient(s store.Stores, tenantID, audience string) error {
+	if err := s.Clients.CreateClient(context.Background(), store.Client{
+		TenantID: tenantID, ID: "m2m", FirstParty: true, GrantTypes: []string{"client_credentials"},
+	}); err != nil {
+		return err
+	}
+	return s.ClientGrants.CreateClientGrant(context.Background(), store.ClientGrant{
+		TenantID: tenantID, ID: "m2m", ClientID: "m2m", Audience: audience, SubjectType: store.SubjectClient,
+		Scopes: []string{
+			tenant.ScopeReadTenantSettings, tenant.ScopeUpdateTenantSettings,
+			tenant.ScopeReadConnections, tenant.ScopeCreateConnections, tenant.ScopeUpdateConnections, tenant.ScopeDeleteConnections,
+		},
+	})
 }
 
 // theTenant returns the single tenant.

@@ -36,6 +36,17 @@ type standardClaims struct {
 	PhoneNumberVerified *bool  `json:"phone_number_verified,omitempty"`
 }
 
+// userClaims returns the claims of the scopes for an ID token, nil for none.
+// OpenID Connect Core §5.4 has them there only if no access token is issued to
+// fetch them with; onlyWay says so.
+func (m *minting) userClaims(onlyWay bool) *standardClaims {
+	if !onlyWay && !m.issuer.userClaimsInIDToken {
+		return nil
+	}
+	c := claimsFor(m.user, m.authorization.Scope)
+	return &c
+}
+
 // claimsFor returns the user's claims that scope asks for (OpenID Connect Core
 // §5.4).
 func claimsFor(user *store.User, scope oauth.Scope) standardClaims {

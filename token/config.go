@@ -31,6 +31,12 @@ type Config struct {
 	// namespaces its name. The log reports each name once. Nil: only the log.
 	DroppedClaim func(ctx context.Context, in ClaimsInput, name string)
 
+	// UserClaimsInIDToken puts the claims of the scopes profile, email, address and
+	// phone into every ID token. By default they are there only if no access token
+	// is issued to fetch them with (OpenID Connect Core §5.4); many single-page
+	// application SDKs look nowhere else.
+	UserClaimsInIDToken bool
+
 	// CodeLifetime is how long a code can be redeemed. Zero: 60 seconds. RFC 6749
 	// §4.1.2 recommends ten minutes at most; more is an error.
 	CodeLifetime time.Duration
@@ -71,6 +77,8 @@ type Issuer struct {
 	claims      ClaimsFunc
 	dropped     droppedClaims
 
+	userClaimsInIDToken bool
+
 	// One box per kind: a code is no refresh token, neither is an access token.
 	codes, refreshTokens, accessTokens *seal.Box
 	clientSecrets                      *seal.Box
@@ -97,7 +105,7 @@ func New(cfg Config) (*Issuer, error) {
 
 	i := &Issuer{
 		stores: cfg.Stores, tenants: cfg.Tenants, connections: cfg.Connections, clientAuth: cfg.ClientAuth,
-		claims: cfg.Claims,
+		claims: cfg.Claims, userClaimsInIDToken: cfg.UserClaimsInIDToken,
 		clock:  cfg.Now,
 		logger: cfg.Logger,
 	}

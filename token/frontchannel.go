@@ -66,15 +66,8 @@ func (i *Issuer) FrontChannel(ctx context.Context, t *tenant.Tenant, client *sto
 		out.Scope = a.Scope.String()
 	}
 	if withIDToken {
-		// OpenID Connect Core §5.4: the claims of the scopes are in the ID token only
-		// if no access token is issued to fetch them with.
-		var claims *standardClaims
-		if rt == oauth.ResponseIDToken {
-			c := claimsFor(user, a.Scope)
-			claims = &c
-		}
 		var err error
-		if out.IDToken, err = m.idToken(ctx, out.AccessToken, code, claims); err != nil {
+		if out.IDToken, err = m.idToken(ctx, out.AccessToken, code, m.userClaims(rt == oauth.ResponseIDToken)); err != nil {
 			return FrontChannel{}, err
 		}
 	}

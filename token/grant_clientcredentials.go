@@ -54,6 +54,14 @@ func (i *Issuer) clientCredentials(ctx context.Context, r *request) (*response, 
 	if err != nil {
 		return nil, err
 	}
+	// RFC 7591 §2: the scope that a client registered is what it can use.
+	registered, err := oauth.ParseScope(r.client.Scope)
+	if err != nil {
+		return nil, err
+	}
+	if len(registered) > 0 {
+		allowed = slices.DeleteFunc(slices.Clone(allowed), func(s string) bool { return !registered.Has(s) })
+	}
 	scope, err := clientScope(allowed, r.form.Get("scope"))
 	if err != nil {
 		return nil, err

@@ -41,7 +41,7 @@ func (i *Issuer) redeemCode(ctx context.Context, r *request) (*response, error) 
 	if err := oauth.CheckVerifier(a.CodeChallenge, r.form.Get("code_verifier")); err != nil {
 		return nil, err
 	}
-	if a.CodeChallenge == "" && r.client.Strict() {
+	if a.CodeChallenge == "" && (r.client.Strict() || r.client.FirstParty && r.client.TokenEndpointAuthMethod == "none") {
 		return nil, oauth.Errorf(oauth.CodeInvalidGrant, "the client must use PKCE and the authorization request had no code_challenge")
 	}
 
@@ -133,10 +133,16 @@ func (i *Issuer) replayed(ctx context.Context, r *request, what, id string, fami
 	return i.revoke(ctx, r, id, accessTokenLifetime)
 }
 
+// revocationTimeout bounds a revocation, which goes on when the request ends.
+const revocationTimeout = 10 * time.Second
+
 // revoke revokes a family and everything in it. The tombstone outlives each
 // access token that was minted until now. A failure is the caller's failure:
 // tokens that could not be revoked must not be reported as revoked.
 func (i *Issuer) revoke(ctx context.Context, r *request, family string, accessTokenLifetime time.Duration) error {
+	// Whoever replays a code does not get to stop this by hanging up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revocationTimeout)
+	defer cancel()
 	return i.stores.Grants.RevokeFamily(ctx, r.tenant.ID(), family, i.familyExpiry(r.now, accessTokenLifetime, time.Time{}), r.now)
 }
 
@@ -152,7 +158,7 @@ func (m *minting) response(ctx context.Context) (*response, error) {
 		return nil, err
 	}
 	if m.idTokenKey.alg != "" {
-		if answer.IDToken, err = m.idToken(ctx, answer.AccessToken, "", nil); err != nil {
+		if answer.IDToken, err = m.idToken(ctx, answer.AccessToken, "", m.userClaims(false)); err != nil {
 			return nil, err
 		}
 	}

@@ -112,7 +112,7 @@ func without(scope oauth.Scope, drop func(string) bool) oauth.Scope {
 func checkTarget(form oauth.Parameters, granted string) error {
 	for _, name := range [...]string{"resource", "audience"} {
 		for _, value := range form.All(name) {
-			if value != granted {
+			if !oauth.SameResource(value, granted) {
 				return oauth.Errorf(oauth.CodeInvalidTarget, "%s is not the API that access was granted to", name)
 			}
 		}

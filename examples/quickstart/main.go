@@ -170,7 +170,9 @@ func (q *quickstart) serve(ctx context.Context, stores store.Stores, stdout io.W
 		Secret:   secret,
 		Settings: store.TenantSettings{FriendlyName: "Quickstart", DynamicClientRegistrationSecurityMode: q.options.mode},
 		Claims:   customClaims,
-		Logger:   q.logger,
+		// Many SDKs for single-page applications look for the user there.
+		UserClaimsInIDToken: true,
+		Logger:              q.logger,
 	})
 	if err != nil {
 		return err
