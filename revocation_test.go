@@ -2,12 +2,16 @@ package opkit_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/opkit/opkit"
 	"github.com/opkit/opkit/store"
@@ -196,6 +200,17 @@ func TestRevocationAndIntrospectionAcceptWhatIsAdvertised(t *testing.T) {
 		t.Errorf("RFC 9701 §7: %v", got)
 	}
 
+	signer := w.register(map[string]any{"token_endpoint_auth_method": "client_secret_jwt"})
+	for i, u := range []string{w.endpoint.Revocation, w.endpoint.Introspection} {
+		res := newBrowser(t).post(u, url.Values{
+			"token": {"x"}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+			"client_assertion": {w.assertion(signer, strconv.Itoa(i))},
+		})
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("%s with client_secret_jwt: %d %s", u, res.StatusCode, res.body)
+		}
+	}
+
 	preflight, _ := http.NewRequest(http.MethodOptions, w.endpoint.Revocation, nil)
 	preflight.Header.Set("Origin", "https://spa.example")
 	preflight.Header.Set("Access-Control-Request-Method", "POST")
@@ -215,6 +230,30 @@ func TestRevocationAndIntrospectionAcceptWhatIsAdvertised(t *testing.T) {
 	if res := newBrowser(t).post(off.issuer+"/oauth/revoke", url.Values{"token": {"x"}}); res.StatusCode != http.StatusNotFound {
 		t.Errorf("an endpoint that is switched off answers %d", res.StatusCode)
 	}
+}
+
+// assertion signs a client assertion with the client's secret.
+func (w *world) assertion(app registered, id string) string {
+	w.t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(app.secret)}, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	payload, err := json.Marshal(map[string]any{
+		"iss": app.id, "sub": app.id, "aud": w.issuer, "jti": id, "exp": w.clock.now().Add(time.Minute).Unix(),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	out, err := signed.CompactSerialize()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return out
 }
 
 // The opaque token of a machine opens neither userinfo nor the management API.

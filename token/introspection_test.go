@@ -223,6 +223,17 @@ func TestIntrospectionOfARotatedRefreshToken(t *testing.T) {
 	f.granted(f.post(refreshForm(webClient, second.RefreshToken)))
 }
 
+// A family can outlive its refresh token, for the sake of the access tokens.
+func TestIntrospectionOfAnIdleRefreshToken(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.RefreshTokenIdle = time.Minute })
+	got := f.offline(webClient, "", "openid")
+	f.clock.advance(time.Minute - time.Microsecond)
+	f.introspected(f.introspect(form(webClient, "token", got.RefreshToken)), true)
+	f.clock.advance(time.Microsecond)
+	f.introspected(f.introspect(form(webClient, "token", got.RefreshToken)), false)
+	f.introspected(f.introspect(form(webClient, "token", got.AccessToken)), true)
+}
+
 // The client of a token can go while another one asks about the token.
 func TestIntrospectionOfATokenWhoseClientIsGone(t *testing.T) {
 	for rule, change := range map[string]func(*fixture){
