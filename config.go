@@ -168,7 +168,6 @@ func (c Config) resolved() (Config, error) {
 	// What this version does not serve itself is advertised only if the host mounts
 	// something there.
 	for _, endpoint := range []*string{
-		&c.Endpoints.PushedAuthorizationRequest,
 		&c.Endpoints.DeviceAuthorization, &c.Endpoints.DeviceActivation, &c.Endpoints.EndSession,
 	} {
 		*endpoint = cmp.Or(*endpoint, "-")

@@ -23,6 +23,8 @@ func FuzzAuthorization(f *testing.F) {
 	seed("redirect_uri", "http://127.0.0.1:9999/cb", "audience", apiAudience)
 	seed("redirect_uri", "https://app.example.com/callback/../x")
 	seed("id_token_hint", "e30.e30.e30", "claims", "{}", "resource", "https://a.example/")
+	seed("request", unsignedObject(f, map[string]any{"redirect_uri": appRedirectURI, "max_age": 1, "prompt": "none"}), "redirect_uri", "https://evil.example/")
+	seed("request_uri", pushedPrefix+"x")
 	f.Add("client_id=" + app.id + "&redirect_uri=%00&state=%ff")
 	f.Add("a;b&&=&%")
 	handler := w.provider.Authorization()

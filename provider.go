@@ -56,13 +56,13 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	clientAuth := &clientauth.Authenticator{
+		Clients: cfg.Stores.Clients, Tickets: cfg.Stores.Tickets, Tenants: p.tenants, Secrets: clientSecrets,
+		RequireRegisteredMethod: cfg.RequireRegisteredAuthMethod, InsecureTokenEndpointAudience: cfg.InsecureTokenEndpointAudience,
+		Now: cfg.Now, Logger: cfg.Logger,
+	}
 	if p.tokens, err = token.New(token.Config{
-		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections,
-		ClientAuth: &clientauth.Authenticator{
-			Clients: cfg.Stores.Clients, Tickets: cfg.Stores.Tickets, Tenants: p.tenants, Secrets: clientSecrets,
-			RequireRegisteredMethod: cfg.RequireRegisteredAuthMethod, InsecureTokenEndpointAudience: cfg.InsecureTokenEndpointAudience,
-			Now: cfg.Now, Logger: cfg.Logger,
-		},
+		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, ClientAuth: clientAuth,
 		Secrets: cfg.secrets(), Claims: cfg.Claims,
 		CodeLifetime: cfg.Lifetimes.Code, AccessTokenLifetime: cfg.Lifetimes.AccessToken, IDTokenLifetime: cfg.Lifetimes.IDToken,
 		RefreshTokenIdle: cfg.Lifetimes.RefreshTokenIdle, RefreshTokenAbsolute: cfg.Lifetimes.RefreshTokenAbsolute,
@@ -72,8 +72,8 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	if p.browser, err = authorize.New(authorize.Config{
-		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, Tokens: p.tokens,
-		Secrets: cfg.secrets(), Pages: cfg.Pages, InsecureHotlinkLogos: cfg.InsecureHotlinkLogos,
+		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, Tokens: p.tokens, ClientAuth: clientAuth,
+		TrustedProxies: cfg.TrustedProxies, Secrets: cfg.secrets(), Pages: cfg.Pages, InsecureHotlinkLogos: cfg.InsecureHotlinkLogos,
 		Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
@@ -106,6 +106,7 @@ func capabilities() tenant.Capabilities {
 		IDTokenSigningAlgs:           token.IDTokenSigningAlgs(),
 		CodeChallengeMethods:         []string{"S256"},
 		SubjectTypes:                 []string{"public"},
+		RequestObjectSigningAlgs:     authorize.RequestObjectSigningAlgs(),
 	}
 }
 
@@ -122,6 +123,11 @@ func (p *Provider) Clients() *dcr.Registrar { return p.registrar }
 
 // Authorization serves the authorization endpoint (default path /authorize).
 func (p *Provider) Authorization() http.Handler { return p.browser.Authorization() }
+
+// PushedAuthorization serves pushed authorization requests (/oauth/par).
+func (p *Provider) PushedAuthorization() http.Handler {
+	return httpx.CORS(p.browser.PushedAuthorization(), http.MethodPost)
+}
 
 // Login serves the form of the login page (/login).
 func (p *Provider) Login() http.Handler { return p.browser.Login() }

@@ -32,6 +32,7 @@ func newRoutes(p *Provider) *routes {
 		}
 	}
 	add(e.Authorization, p.Authorization())
+	add(e.PushedAuthorizationRequest, p.PushedAuthorization())
 	add(e.Login, p.Login())
 	add(e.Consent, p.Consent())
 	add(e.LoginCallback, p.LoginCallback())

@@ -102,7 +102,7 @@ func newWorld(t testing.TB, o options) *world {
 		cfg.Endpoints = tenant.Endpoints{
 			Authorization: "/o/start", Login: "/o/login", Consent: "/o/agree", LoginCallback: "/o/back",
 			Token: "/o/token", UserInfo: "/o/me", JWKS: "/o/keys", Registration: "/o/apps", Management: "/o/manage",
-			Revocation: "/o/revoke", Introspection: "/o/introspect",
+			PushedAuthorizationRequest: "/o/push", Revocation: "/o/revoke", Introspection: "/o/introspect",
 		}
 		handler = mux
 	default:
@@ -118,6 +118,7 @@ func newWorld(t testing.TB, o options) *world {
 	if o.mount == "handlers" {
 		p := w.provider
 		mux.Handle("/o/start", p.Authorization())
+		mux.Handle("/o/push", p.PushedAuthorization())
 		mux.Handle("POST /o/login", p.Login())
 		mux.Handle("POST /o/agree", p.Consent())
 		mux.Handle("GET /o/back", p.LoginCallback())
@@ -134,7 +135,7 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/.well-known/oauth-authorization-server", p.Metadata())
 	}
 	e := *w.provider.Tenants().Endpoints()
-	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.Revocation, &e.Introspection} {
+	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.PushedAuthorizationRequest, &e.Revocation, &e.Introspection} {
 		*field = w.issuer + *field
 	}
 	w.endpoint = e

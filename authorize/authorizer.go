@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/opkit/opkit/connection"
+	"github.com/opkit/opkit/internal/clientauth"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
@@ -16,13 +18,15 @@ import (
 	"github.com/opkit/opkit/token"
 )
 
-// Config is what an Authorizer needs. Stores, Tenants, Connections, Tokens and
-// Secrets are required.
+// Config is what an Authorizer needs. Stores, Tenants, Connections, Tokens,
+// ClientAuth and Secrets are required.
 type Config struct {
 	Stores      store.Stores
 	Tenants     *tenant.Directory
 	Connections *connection.Directory
 	Tokens      *token.Issuer
+	// ClientAuth authenticates the clients that push their requests.
+	ClientAuth *clientauth.Authenticator
 	// Secrets seal the transactions that travel through the browser. The first
 	// one seals, all open.
 	Secrets [][]byte
@@ -35,6 +39,10 @@ type Config struct {
 	// The client's server then sees every visitor of the login page, and a logo
 	// may imitate a name that the client could not register.
 	InsecureHotlinkLogos bool
+
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Empty:
+	// none; the peer's address counts.
+	TrustedProxies []netip.Prefix
 
 	// TransactionLifetime is how long a user may take for the login and consent
 	// pages together. Zero: one hour.
@@ -52,6 +60,7 @@ type Authorizer struct {
 	pages        *pages
 	transactions *seal.Box
 	crossOrigin  *http.CrossOriginProtection
+	pushes       pushLimit
 }
 
 // New validates cfg and parses the pages.
@@ -59,8 +68,8 @@ func New(cfg Config) (*Authorizer, error) {
 	if err := cfg.Stores.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.Tenants == nil || cfg.Connections == nil || cfg.Tokens == nil {
-		return nil, errors.New("authorize: Config.Tenants, Config.Connections and Config.Tokens are required")
+	if cfg.Tenants == nil || cfg.Connections == nil || cfg.Tokens == nil || cfg.ClientAuth == nil {
+		return nil, errors.New("authorize: Config.Tenants, Config.Connections, Config.Tokens and Config.ClientAuth are required")
 	}
 	box, err := seal.New("login", cfg.Secrets...)
 	if err != nil {
@@ -138,7 +147,7 @@ func (a *Authorizer) Authorization() http.Handler {
 			a.fail(w, r, t, err)
 			return
 		}
-		req, err := a.parseRequest(r.Context(), t, params)
+		req, err := a.receive(r.Context(), t, params)
 		if err != nil {
 			a.refuse(w, r, req, err)
 			return

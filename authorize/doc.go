@@ -16,9 +16,13 @@
 //	      ▼                                                            ▼
 //	redirect with code and/or tokens, state, iss ◀─────────────────────┘
 //
+// A client may pass its parameters in a request object, or push them beforehand
+// (POST /oauth/par) and begin with a reference to them. Either way the same function
+// checks the parameters that count. A pushed request is used up by its response.
+//
 // Pages answer the request that needs them; there is no redirect between the
-// steps. Between them nothing is stored: the transaction (the request as it came,
-// and what was proved so far) travels sealed in the page's form and is bound to a
+// steps. Between them nothing is stored: the transaction (the parameters that
+// count, and what was proved so far) travels sealed in the page's form and is bound to a
 // cookie of the browser that began. Each step parses and checks the request again
 // from the start, so that a client, connection or user that was withdrawn
 // meanwhile is refused.

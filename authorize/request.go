@@ -26,7 +26,9 @@ const (
 // nothing about the client has been proven and an error must not be redirected.
 type request struct {
 	tenant *tenant.Tenant
+	// params are the effective ones, wherever they came from.
 	params oauth.Parameters
+	from   origin
 	client *store.Client
 
 	redirectURI  string
@@ -63,10 +65,11 @@ func (q *request) audience() string {
 type prompt struct{ none, login, consent bool }
 
 // parseRequest checks an authorization request in the order of OpenID Connect
-// Core §3.1.2.2. With an error it returns what was proven so far: if redirectURI
-// is set, the error goes to the client.
-func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params oauth.Parameters) (*request, error) {
-	q := &request{tenant: t, params: params, maxAge: -1}
+// Core §3.1.2.2. params are the effective parameters: pushed ones, those of a
+// request object, or what came with the request. With an error it returns what was
+// proven so far: if redirectURI is set, the error goes to the client.
+func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params oauth.Parameters, from origin) (*request, error) {
+	q := &request{tenant: t, params: params, from: from, maxAge: -1}
 	if err := a.proveClient(ctx, q); err != nil {
 		return q, err
 	}
@@ -75,12 +78,15 @@ func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params 
 	if err := q.parseResponse(); err != nil {
 		return q, err
 	}
-	// OpenID Connect Core §6: a provider that does not support request objects
-	// says so instead of ignoring them.
+	// OpenID Connect Core §6.2: a provider that does not fetch request objects says
+	// so instead of ignoring them.
 	for _, p := range unsupported {
 		if params.Get(p.name) != "" {
 			return q, oauth.Errorf(p.code, "the parameter %s is not supported", p.name)
 		}
+	}
+	if err := q.checkOrigin(); err != nil {
+		return q, err
 	}
 	if err := q.parseProtections(); err != nil {
 		return q, err
@@ -96,7 +102,6 @@ func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params 
 }
 
 var unsupported = [...]struct{ name, code string }{
-	{"request", oauth.CodeRequestNotSupported},
 	{"request_uri", oauth.CodeRequestURINotSupported},
 	{"registration", oauth.CodeRegistrationNotSupport},
 }
@@ -106,29 +111,49 @@ func (a *Authorizer) proveClient(ctx context.Context, q *request) error {
 	if q.params.Size() > maxRequest {
 		return oauth.Errorf(oauth.CodeInvalidRequest, "the request is larger than %d bytes", maxRequest)
 	}
-	id := q.params.Get("client_id")
-	if id == "" {
-		return oauth.Errorf(oauth.CodeInvalidRequest, "client_id is missing")
+	client, err := a.findClient(ctx, q.tenant, q.params.Get("client_id"))
+	if err != nil {
+		return err
 	}
-	client, err := a.cfg.Stores.Clients.Client(ctx, q.tenant.ID(), id)
+	q.client = client
+	uri := q.params.Get("redirect_uri")
+	if uri == "" {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "redirect_uri is missing")
+	}
+	if !oauth.MatchRedirectURI(client.RedirectURIs, uri, mayIgnorePort(client)) {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "redirect_uri is not one that the application registered; it has to be equal character by character")
+	}
+	q.redirectURI = uri
+	return nil
+}
+
+// findClient returns the client that a request names.
+func (a *Authorizer) findClient(ctx context.Context, t *tenant.Tenant, id string) (*store.Client, error) {
+	if id == "" {
+		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "client_id is missing")
+	}
+	client, err := a.cfg.Stores.Clients.Client(ctx, t.ID(), id)
 	if errors.Is(err, store.ErrNotFound) {
-		return &oauth.Error{
+		return nil, &oauth.Error{
 			Code: oauth.CodeInvalidClient, Status: http.StatusBadRequest,
 			Description: "The application is not registered here, or its registration has expired. The application has to register again.",
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	q.client = &client
-	uri := q.params.Get("redirect_uri")
-	if uri == "" {
-		return oauth.Errorf(oauth.CodeInvalidRequest, "redirect_uri is missing")
+	return &client, nil
+}
+
+// checkOrigin applies what the client registered about how its requests arrive.
+func (q *request) checkOrigin() error {
+	extra := q.client.Extra()
+	switch {
+	case extra.RequirePushedAuthorizationRequests && q.from.pushed.IsZero(): // RFC 9126 §6
+		return oauth.Errorf(oauth.CodeInvalidRequest, "the application has to push its requests (require_pushed_authorization_requests)")
+	case extra.RequireSignedRequestObject && !q.from.signed: // RFC 9101 §10.5
+		return oauth.Errorf(oauth.CodeInvalidRequest, "the application has to sign its requests (require_signed_request_object)")
 	}
-	if !oauth.MatchRedirectURI(client.RedirectURIs, uri, mayIgnorePort(&client)) {
-		return oauth.Errorf(oauth.CodeInvalidRequest, "redirect_uri is not one that the application registered; it has to be equal character by character")
-	}
-	q.redirectURI = uri
 	return nil
 }
 

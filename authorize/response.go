@@ -117,6 +117,11 @@ func (a *Authorizer) refuse(w http.ResponseWriter, r *http.Request, q *request, 
 	}
 	e := oauth.AsError(err)
 	a.log(r, q, e)
+	// An error is a response too. That the request was used up before changes
+	// nothing about this answer.
+	if spent := a.spend(r.Context(), q); spent != nil && oauth.Internal(spent) {
+		a.log(r, q, oauth.AsError(spent))
+	}
 	params := []Parameter{{"error", e.Code}}
 	if e.Description != "" {
 		params = append(params, Parameter{"error_description", e.Description})

@@ -12,14 +12,19 @@ import (
 	"github.com/opkit/opkit/tenant"
 )
 
-// transaction is what travels sealed through a page's form: the request as it
-// came and what has been proved so far. It opens only in the browser that it was
-// made for, for the step that it was made for.
+// transaction is what travels sealed through a page's form: the parameters of the
+// request, how they arrived, and what has been proved so far. It opens only in the
+// browser that it was made for, for the step that it was made for.
 type transaction struct {
 	Step    string    `json:"s"`
 	Query   string    `json:"q"`
 	Browser string    `json:"b"` // digest of the browser cookie
 	Begun   time.Time `json:"t"`
+	// Pushed is the ticket of a pushed request, and Signed says that the parameters
+	// came in an object that the client signed. Neither is looked at again: the
+	// parameters were believed when the transaction began.
+	Pushed store.Digest `json:"p,omitzero"`
+	Signed bool         `json:"o,omitempty"`
 	// SID and AuthenticatedAt bind a consent to the login that preceded it.
 	SID             string    `json:"i,omitempty"`
 	AuthenticatedAt time.Time `json:"a,omitzero"`
@@ -48,7 +53,7 @@ func (a *Authorizer) seal(w http.ResponseWriter, r *http.Request, q *request, tx
 		http.SetCookie(w, c)
 		r.AddCookie(c) // a second seal in the same response uses the same value
 	}
-	tx.Query = q.params.Encode()
+	tx.Query, tx.Pushed, tx.Signed = q.params.Encode(), q.from.pushed, q.from.signed
 	tx.Browser = store.DigestOf(value).String()
 	if tx.Begun.IsZero() {
 		tx.Begun = a.now()
@@ -84,7 +89,7 @@ func (a *Authorizer) open(ctx context.Context, r *http.Request, t *tenant.Tenant
 	if err != nil {
 		return transaction{}, nil, false, foreign
 	}
-	q, err = a.parseRequest(ctx, t, params)
+	q, err = a.parseRequest(ctx, t, params, origin{pushed: tx.Pushed, signed: tx.Signed})
 	return tx, q, a.now().Sub(tx.Begun) > a.cfg.TransactionLifetime, err
 }
 

@@ -245,3 +245,22 @@ func TestKeySet(t *testing.T) {
 	// Keys are welcome from clients that authenticate otherwise.
 	f.register(with(`"token_endpoint_auth_method":"none",` + jwks(restricted)))
 }
+
+// What a registration says about request objects is kept, and fits its keys.
+func TestRequestObjectsAreRegisteredWithTheirKeys(t *testing.T) {
+	f := newFixture(t, options{})
+	for _, alg := range []string{"ES256", "RS256", "PS256", "EdDSA"} {
+		w := f.post(with(`"token_endpoint_auth_method":"none","require_signed_request_object":true,"request_object_signing_alg":"` + alg + `",` + jwks(rsaKey, ecKey, edKey)))
+		body := w.Body.String()
+		if w.Code != http.StatusCreated || !strings.Contains(body, `"request_object_signing_alg":"`+alg+`"`) || !strings.Contains(body, `"require_signed_request_object":true`) {
+			t.Errorf("%s: %d %s", alg, w.Code, body)
+			continue
+		}
+		stored := f.client(f.decode(w).ClientID)
+		if extra := stored.Extra(); extra.RequestObjectSigningAlg != alg || !extra.RequireSignedRequestObject {
+			t.Errorf("%s: stored %+v", alg, extra)
+		}
+	}
+	// Without an algorithm any key that can sign will do.
+	f.register(with(`"require_signed_request_object":true,` + jwks(ecKey)))
+}

@@ -284,7 +284,7 @@ func refusals() []refusal {
 	}
 	member("HS256 of a public client", `"token_endpoint_auth_method":"none","id_token_signed_response_alg":"HS256"`, "id_token_signed_response_alg: HS256 needs an application with a client secret")
 	member("HS256 of a client with keys", `"token_endpoint_auth_method":"private_key_jwt","id_token_signed_response_alg":"HS256",`+jwks(ecKey), "id_token_signed_response_alg: HS256 needs an application with a client secret")
-	for _, name := range []string{"userinfo_signed_response_alg", "request_object_signing_alg", "id_token_encrypted_response_alg", "id_token_encrypted_response_enc",
+	for _, name := range []string{"userinfo_signed_response_alg", "id_token_encrypted_response_alg", "id_token_encrypted_response_enc",
 		"userinfo_encrypted_response_alg", "userinfo_encrypted_response_enc", "request_object_encryption_alg", "request_object_encryption_enc"} {
 		for _, alg := range []string{"none", "RS256", "RSA1_5", "A256GCM"} {
 			member(name+" "+alg, fmt.Sprintf("%q:%q", name, alg), name+": "+quote(alg)+" is not supported")
@@ -293,8 +293,13 @@ func refusals() []refusal {
 	for _, v := range []string{"pairwise", "Public", "ephemeral"} {
 		member("subject_type "+v, `"subject_type":"`+v+`"`, "subject_type: "+quote(v)+" is not one of public")
 	}
-	member("pushed requests", `"require_pushed_authorization_requests":true`, "require_pushed_authorization_requests is not supported")
-	member("signed requests", `"require_signed_request_object":true`, "require_signed_request_object is not supported")
+	for _, alg := range []string{"HS256", "None", "RS512", "RSA1_5"} {
+		member("request_object_signing_alg "+alg, `"request_object_signing_alg":"`+alg+`",`+jwks(ecKey), "request_object_signing_alg: "+quote(alg)+" is not one of ES256, RS256, PS256, EdDSA, none")
+	}
+	member("request_object_signing_alg without keys", `"request_object_signing_alg":"ES256"`, "jwks has no key for the request_object_signing_alg 'ES256'")
+	member("request_object_signing_alg of another key", `"request_object_signing_alg":"RS256",`+jwks(ecKey), "jwks has no key for the request_object_signing_alg 'RS256'")
+	member("signed requests without keys", `"require_signed_request_object":true`, "jwks has no key that can sign, which require_signed_request_object needs")
+	member("signed requests with the algorithm none", `"require_signed_request_object":true,"request_object_signing_alg":"none",`+jwks(ecKey), "require_signed_request_object and request_object_signing_alg none exclude each other")
 
 	// Scope.
 	member("scope with a line break", `"scope":"openid\nemail"`, "scope has a character that RFC 6749 ")

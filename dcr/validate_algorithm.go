@@ -10,13 +10,17 @@ import (
 // What the provider supports, by member. A member with an empty list names
 // something that the provider does not do: to accept it would be to promise it.
 var (
-	idTokenSigningAlgs = []string{"RS256", "ES256", "HS256"}
-	subjectTypes       = []string{"public"}
+	idTokenSigningAlgs       = []string{"RS256", "ES256", "HS256"}
+	requestObjectSigningAlgs = append(slices.Clone(clientauth.PublicKeyAlgorithms), algNone)
+	subjectTypes             = []string{"public"}
 )
+
+const algNone = "none"
 
 // checkAlgorithms validates the members that choose among what the provider can
 // do. It has no list of algorithms that are too weak: what is not on a list of
-// supported ones is refused, "none" like everything else.
+// supported ones is refused. "none" is on the list of request objects alone, which
+// say no more unsigned than a query does.
 func (m *metadata) checkAlgorithms() error {
 	x := &m.extra
 	if !m.rare {
@@ -34,7 +38,7 @@ func (m *metadata) checkAlgorithms() error {
 		{"userinfo_signed_response_alg", &x.UserInfoSignedResponseAlg, nil},
 		{"userinfo_encrypted_response_alg", &x.UserInfoEncryptedResponseAlg, nil},
 		{"userinfo_encrypted_response_enc", &x.UserInfoEncryptedResponseEnc, nil},
-		{"request_object_signing_alg", &x.RequestObjectSigningAlg, nil},
+		{"request_object_signing_alg", &x.RequestObjectSigningAlg, requestObjectSigningAlgs},
 		{"request_object_encryption_alg", &x.RequestObjectEncryptionAlg, nil},
 		{"request_object_encryption_enc", &x.RequestObjectEncryptionEnc, nil},
 		{"token_endpoint_auth_signing_alg", &x.TokenEndpointAuthSigningAlg, m.assertionAlgs()},
@@ -59,11 +63,8 @@ func (m *metadata) checkAlgorithms() error {
 		return invalid("id_token_signed_response_alg", "id_token_signed_response_alg: HS256 needs an application with a client secret, and token_endpoint_auth_method is %s",
 			m.client.TokenEndpointAuthMethod)
 	}
-	switch {
-	case x.RequireSignedRequestObject:
-		return invalid("require_signed_request_object", "require_signed_request_object is not supported")
-	case x.RequirePushedAuthorizationRequests:
-		return invalid("require_pushed_authorization_requests", "require_pushed_authorization_requests is not supported")
+	if x.RequireSignedRequestObject && x.RequestObjectSigningAlg == algNone { // RFC 9101 §10.5
+		return invalid("require_signed_request_object", "require_signed_request_object and request_object_signing_alg none exclude each other")
 	}
 	return nil
 }

@@ -36,6 +36,13 @@ func (m *metadata) checkKeys() error {
 			return err
 		}
 	}
+	// Signed request objects are verified with keys that are here.
+	switch alg := x.RequestObjectSigningAlg; {
+	case alg != "" && alg != algNone && !slices.Contains(algorithms, alg):
+		return invalid("jwks", "jwks has no key for the request_object_signing_alg %s", quote(alg))
+	case x.RequireSignedRequestObject && len(algorithms) == 0:
+		return invalid("jwks", "jwks has no key that can sign, which require_signed_request_object needs")
+	}
 	if m.client.TokenEndpointAuthMethod != clientauth.MethodPrivateKeyJWT {
 		return nil
 	}
@@ -53,7 +60,7 @@ func (m *metadata) checkKeys() error {
 }
 
 // publicKeys returns the JWK set of the public keys in set and the algorithms
-// that they can sign assertions with.
+// that they can sign with.
 func publicKeys(set json.RawMessage) (json.RawMessage, []string, error) {
 	fail := func(text string) (json.RawMessage, []string, error) {
 		return nil, nil, invalid("jwks", "jwks %s", text)

@@ -44,6 +44,8 @@ type Capabilities struct {
 	TokenEndpointAuthMethods, TokenEndpointAuthSigningAlgs            []string
 	IntrospectionAuthMethods, IntrospectionSigningAlgs                []string
 	IDTokenSigningAlgs, CodeChallengeMethods, SubjectTypes, ACRValues []string
+	// RequestObjectSigningAlgs is empty if there are no request objects.
+	RequestObjectSigningAlgs []string
 }
 
 // resolved fills in the defaults and checks each endpoint.

@@ -51,6 +51,7 @@ type metadata struct {
 	PromptValuesSupported                              []string `json:"prompt_values_supported,omitempty"` // Initiating User Registration §4
 	ClaimsSupported                                    []string `json:"claims_supported,omitempty"`
 	ClaimsParameterSupported                           bool     `json:"claims_parameter_supported"`
+	RequestObjectSigningAlgValuesSupported             []string `json:"request_object_signing_alg_values_supported,omitempty"`
 	RequestParameterSupported                          bool     `json:"request_parameter_supported"`
 	// Left out, this one would mean true (OpenID Connect Discovery §3).
 	RequestURIParameterSupported               bool `json:"request_uri_parameter_supported"`
@@ -86,6 +87,8 @@ func newMetadata(t *Tenant, e *Endpoints, c *Capabilities) *httpx.Document {
 		m.CodeChallengeMethodsSupported = c.CodeChallengeMethods
 		m.PromptValuesSupported = c.Prompts
 		m.ACRValuesSupported = c.ACRValues
+		m.RequestObjectSigningAlgValuesSupported = c.RequestObjectSigningAlgs
+		m.RequestParameterSupported = len(c.RequestObjectSigningAlgs) > 0
 		m.AuthorizationResponseISSParameterSupported = true
 	}
 	if m.TokenEndpoint != "" {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	josejson "github.com/go-jose/go-jose/v4/json"
 	"github.com/go-jose/go-jose/v4/jwt"
 
@@ -116,9 +115,14 @@ func (a *Authenticator) verifyAssertion(ctx context.Context, t *tenant.Tenant, c
 	if err != nil {
 		return err
 	}
-	payload, err := verifySignature(assertion, keys)
-	if err != nil {
-		return err
+	payload, err := VerifySignature(assertion, keys)
+	switch {
+	case errors.Is(err, ErrAlgorithm):
+		return refused("is not a JWT signed with an algorithm that the client registered")
+	case errors.Is(err, ErrCritical):
+		return refused("has critical header parameters, and none is supported")
+	case err != nil:
+		return unproven("no registered key verifies the assertion")
 	}
 	c, err := parseClaims(payload)
 	if err != nil {
@@ -141,34 +145,6 @@ func (a *Authenticator) verifyAssertion(ctx context.Context, t *tenant.Tenant, c
 		return refused("was used before: its jti must be new in every request")
 	}
 	return err
-}
-
-// verifySignature returns the payload of an assertion that one of keys signed.
-// The header chooses among the keys and algorithms that the client registered;
-// keys that it carries or points at are not looked at.
-func verifySignature(assertion string, keys []key) ([]byte, error) {
-	var algorithms []jose.SignatureAlgorithm
-	for _, k := range keys {
-		algorithms = append(algorithms, k.algorithms...)
-	}
-	parsed, err := jose.ParseSignedCompact(assertion, algorithms)
-	if err != nil {
-		return nil, refused("is not a JWT signed with an algorithm that the client registered")
-	}
-	header := parsed.Signatures[0].Protected
-	// RFC 7515 §4.1.11: extensions that are not understood. None is.
-	if _, critical := header.ExtraHeaders["crit"]; critical {
-		return nil, refused("has critical header parameters, and none is supported")
-	}
-	for _, k := range keys {
-		if !k.fits(header.KeyID, jose.SignatureAlgorithm(header.Algorithm)) {
-			continue
-		}
-		if payload, err := parsed.Verify(k.material); err == nil {
-			return payload, nil
-		}
-	}
-	return nil, unproven("no registered key verifies the assertion")
 }
 
 // checkClaims applies RFC 7523 §3 and returns the expiry.

@@ -34,6 +34,8 @@ const (
 	CodeConsentRequired         = "consent_required"
 	CodeInteractionRequired     = "interaction_required"
 	CodeAccountSelection        = "account_selection_required"
+	CodeInvalidRequestObject    = "invalid_request_object"
+	CodeInvalidRequestURI       = "invalid_request_uri"
 	CodeRequestNotSupported     = "request_not_supported"
 	CodeRequestURINotSupported  = "request_uri_not_supported"
 	CodeRegistrationNotSupport  = "registration_not_supported"

@@ -46,6 +46,9 @@ func ParseQuery(raw string) (Parameters, error) {
 
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
+// Known reports whether name is a parameter of the protocol's.
+func Known(name string) bool { return known[name] }
+
 // duplicate names the parameter only if it is one of the protocol's: names of
 // unknown members are not reflected.
 func duplicate(name string) string {
@@ -62,7 +65,7 @@ var known = map[string]bool{
 	"code_challenge": true, "code_challenge_method": true, "code_verifier": true, "device_code": true,
 	"display": true, "grant_type": true, "id_token_hint": true, "login_hint": true, "max_age": true,
 	"nonce": true, "password": true, "prompt": true, "redirect_uri": true, "refresh_token": true,
-	"request": true, "request_uri": true, "response_mode": true, "response_type": true, "scope": true,
+	"request": true, "request_uri": true, "resource": true, "response_mode": true, "response_type": true, "scope": true,
 	"state": true, "token": true, "token_type_hint": true, "ui_locales": true, "username": true,
 }
 
