@@ -47,11 +47,16 @@ type pushedRequest struct {
 // The answer is 201 with request_uri and expires_in, or the JSON of RFC 6749 §5.2.
 func (a *Authorizer) PushedAuthorization() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		requestURI, err := a.push(w, r)
+		t, err := a.cfg.Tenants.FromRequest(r)
+		if errors.Is(err, store.ErrNotFound) {
+			err = &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "there is no issuer at this address", Status: http.StatusNotFound}
+		}
+		var requestURI string
+		if err == nil {
+			requestURI, err = a.push(w, r, t)
+		}
 		if err != nil {
-			if oauth.Internal(err) {
-				a.cfg.Logger.ErrorContext(r.Context(), "pushed authorization request failed", "err", err)
-			}
+			a.log(r, &request{tenant: t}, oauth.AsError(err))
 			oauth.WriteError(w, err)
 			return
 		}
@@ -62,17 +67,11 @@ func (a *Authorizer) PushedAuthorization() http.Handler {
 	})
 }
 
-func (a *Authorizer) push(w http.ResponseWriter, r *http.Request) (string, error) {
+// push stores a request and returns its request_uri.
+func (a *Authorizer) push(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) (string, error) {
 	if r.Method != http.MethodPost { // RFC 9126 §2.3
 		w.Header().Set("Allow", http.MethodPost)
 		return "", &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "the method must be POST", Status: http.StatusMethodNotAllowed}
-	}
-	t, err := a.cfg.Tenants.FromRequest(r)
-	if errors.Is(err, store.ErrNotFound) {
-		return "", &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "there is no issuer at this address", Status: http.StatusNotFound}
-	}
-	if err != nil {
-		return "", err
 	}
 	form, err := oauth.ParseForm(w, r)
 	if err != nil {

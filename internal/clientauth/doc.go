@@ -17,6 +17,9 @@
 //  4. The proof is right: the secret by its digest, in constant time; an
 //     assertion by its signature, its claims, and by being new.
 //
+// What clients sign elsewhere with the keys that they registered is verified by the
+// same code, see [VerifySignature].
+//
 // A failed authentication changes nothing, and nothing but an assertion that
 // passed every other check writes anything.
 package clientauth
