@@ -3,6 +3,7 @@ package opkit
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -81,6 +82,10 @@ type Config struct {
 	// the client's server sees every visitor, and a logo can imitate a brand.
 	InsecureHotlinkLogos bool
 
+	// Outbound bounds the requests that the provider sends to addresses which
+	// applications registered. The zero value is the safest.
+	Outbound OutboundConfig
+
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Empty:
 	// none; the peer's address counts.
 	TrustedProxies []netip.Prefix
@@ -144,6 +149,20 @@ type Lifetimes struct {
 	RefreshTokenLeeway time.Duration
 }
 
+// OutboundConfig bounds the requests that a provider sends to addresses which
+// applications registered, such as a backchannel_logout_uri. They go to https URLs
+// on the internet only; redirects are not followed.
+type OutboundConfig struct {
+	// InsecureAllow are addresses outside of the internet, such as loopback ones,
+	// that may be connected to all the same. It is meant for test suites: whoever
+	// can register an application can make the provider send requests there.
+	InsecureAllow []netip.Prefix
+
+	// RootCAs are the authorities that servers' certificates are checked against.
+	// Nil: those of the system.
+	RootCAs *x509.CertPool
+}
+
 // resolved checks c and fills in the defaults.
 func (c Config) resolved() (Config, error) {
 	var errs []error
@@ -168,7 +187,7 @@ func (c Config) resolved() (Config, error) {
 	// What this version does not serve itself is advertised only if the host mounts
 	// something there.
 	for _, endpoint := range []*string{
-		&c.Endpoints.DeviceAuthorization, &c.Endpoints.DeviceActivation, &c.Endpoints.EndSession,
+		&c.Endpoints.DeviceAuthorization, &c.Endpoints.DeviceActivation,
 	} {
 		*endpoint = cmp.Or(*endpoint, "-")
 	}

@@ -74,7 +74,8 @@ func New(cfg Config) (*Provider, error) {
 	if p.browser, err = authorize.New(authorize.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, Tokens: p.tokens, ClientAuth: clientAuth,
 		TrustedProxies: cfg.TrustedProxies, Secrets: cfg.secrets(), Pages: cfg.Pages, InsecureHotlinkLogos: cfg.InsecureHotlinkLogos,
-		Now: cfg.Now, Logger: cfg.Logger,
+		Outbound: httpx.NewOutbound(httpx.OutboundConfig{InsecureAllow: cfg.Outbound.InsecureAllow, RootCAs: cfg.Outbound.RootCAs}),
+		Now:      cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -106,6 +107,8 @@ func capabilities() tenant.Capabilities {
 		IDTokenSigningAlgs:           token.IDTokenSigningAlgs(),
 		CodeChallengeMethods:         []string{"S256"},
 		SubjectTypes:                 []string{"public"},
+		FrontchannelLogout:           true,
+		BackchannelLogout:            true,
 		RequestObjectSigningAlgs:     authorize.RequestObjectSigningAlgs(),
 	}
 }
@@ -138,6 +141,12 @@ func (p *Provider) Consent() http.Handler { return p.browser.Consent() }
 // LoginCallback serves the address to which a host's login page returns
 // (/login/callback).
 func (p *Provider) LoginCallback() http.Handler { return p.browser.LoginCallback() }
+
+// EndSession serves the end-session endpoint (/oidc/logout).
+func (p *Provider) EndSession() http.Handler { return p.browser.EndSession() }
+
+// LegacyLogout serves the logout address of older SDKs (/v2/logout).
+func (p *Provider) LegacyLogout() http.Handler { return p.browser.LegacyLogout() }
 
 // Token serves the token endpoint (/oauth/token).
 func (p *Provider) Token() http.Handler { return httpx.CORS(p.tokens.Token(), http.MethodPost) }

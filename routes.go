@@ -36,6 +36,8 @@ func newRoutes(p *Provider) *routes {
 	add(e.Login, p.Login())
 	add(e.Consent, p.Consent())
 	add(e.LoginCallback, p.LoginCallback())
+	add(e.EndSession, p.EndSession())
+	add(e.LegacyLogout, p.LegacyLogout())
 	add(e.Token, p.Token())
 	add(e.UserInfo, p.UserInfo())
 	add(e.Revocation, p.Revocation())

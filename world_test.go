@@ -103,6 +103,7 @@ func newWorld(t testing.TB, o options) *world {
 			Authorization: "/o/start", Login: "/o/login", Consent: "/o/agree", LoginCallback: "/o/back",
 			Token: "/o/token", UserInfo: "/o/me", JWKS: "/o/keys", Registration: "/o/apps", Management: "/o/manage",
 			PushedAuthorizationRequest: "/o/push", Revocation: "/o/revoke", Introspection: "/o/introspect",
+			EndSession: "/o/bye", LegacyLogout: "/o/leave",
 		}
 		handler = mux
 	default:
@@ -122,6 +123,8 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("POST /o/login", p.Login())
 		mux.Handle("POST /o/agree", p.Consent())
 		mux.Handle("GET /o/back", p.LoginCallback())
+		mux.Handle("/o/bye", p.EndSession())
+		mux.Handle("/o/leave", p.LegacyLogout())
 		mux.Handle("/o/token", p.Token())
 		mux.Handle("/o/me", p.UserInfo())
 		mux.Handle("/o/revoke", p.Revocation())
@@ -135,7 +138,7 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/.well-known/oauth-authorization-server", p.Metadata())
 	}
 	e := *w.provider.Tenants().Endpoints()
-	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.PushedAuthorizationRequest, &e.Revocation, &e.Introspection} {
+	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.EndSession, &e.LegacyLogout, &e.PushedAuthorizationRequest, &e.Revocation, &e.Introspection} {
 		*field = w.issuer + *field
 	}
 	w.endpoint = e

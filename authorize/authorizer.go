@@ -11,6 +11,7 @@ import (
 
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/internal/clientauth"
+	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
@@ -48,6 +49,10 @@ type Config struct {
 	// pages together. Zero: one hour.
 	TransactionLifetime time.Duration
 
+	// Outbound tells applications that a session has ended. Nil: one without
+	// exemptions.
+	Outbound *httpx.Outbound
+
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger receives internal errors. Nil: they are discarded.
@@ -61,6 +66,7 @@ type Authorizer struct {
 	transactions *seal.Box
 	crossOrigin  *http.CrossOriginProtection
 	pushes       pushLimit
+	notifier     *notifier
 }
 
 // New validates cfg and parses the pages.
@@ -86,9 +92,13 @@ func New(cfg Config) (*Authorizer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Outbound == nil {
+		cfg.Outbound = httpx.NewOutbound(httpx.OutboundConfig{})
+	}
 	return &Authorizer{
 		cfg: cfg, pages: parsed, transactions: box,
 		crossOrigin: http.NewCrossOriginProtection(),
+		notifier:    newNotifier(cfg.Tokens, cfg.Outbound, cfg.Logger),
 	}, nil
 }
 

@@ -27,6 +27,18 @@
 // from the start, so that a client, connection or user that was withdrawn
 // meanwhile is refused.
 //
+// # Logging out
+//
+//	GET or POST /oidc/logout ── request is valid? ── no ──────────────▶ error page
+//	      ▼
+//	hint of the user who is signed in? ── no ─▶ confirmation page ─┐
+//	      ▼                                                        ▼
+//	tokens revoked, session deleted, cookie cleared ◀──────────────┘
+//	      ├─▶ logout tokens are posted to clients, without the user waiting
+//	      ▼
+//	frames to load? ── no ─▶ redirect with state, or a page
+//	      └─ yes ─▶ page with hidden frames, which goes on by itself
+//
 // # Pages
 //
 // The built-in pages are plain HTML and work without JavaScript. Each is a

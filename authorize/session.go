@@ -134,9 +134,15 @@ type proof struct {
 
 // startSession begins a session after a login and ends the one that the browser
 // had: the identifier changes, so that a value planted before the login is worth
-// nothing after it.
+// nothing after it. For a user who only signed in again sid and clients stay, so
+// that logging out reaches the applications of before; for another one the first
+// user is logged out.
 func (a *Authorizer) startSession(w http.ResponseWriter, r *http.Request, q *request, p proof) (store.Session, error) {
 	ctx, now := r.Context(), a.now()
+	old, err := a.browserSession(r, q.tenant)
+	if err != nil {
+		return store.Session{}, err
+	}
 	value := randomValue()
 	s := store.Session{
 		TenantID: q.tenant.ID(), ID: store.DigestOf(value), SID: rand.Text(),
@@ -144,14 +150,25 @@ func (a *Authorizer) startSession(w http.ResponseWriter, r *http.Request, q *req
 		ClientIDs: []string{q.client.ID},
 		Version:   1, AuthenticatedAt: p.at, CreatedAt: now,
 	}
+	again := old != nil && old.UserID == p.userID
+	if again {
+		s.SID = old.SID
+		s.ClientIDs = slices.Clone(old.ClientIDs)
+		if !slices.Contains(s.ClientIDs, q.client.ID) {
+			s.ClientIDs = append(s.ClientIDs, q.client.ID)
+		}
+	}
 	s.ExpiresAt = sessionExpiry(q.tenant, &s, now)
 	if err := a.cfg.Stores.Sessions.CreateSession(ctx, s); err != nil {
 		return store.Session{}, err
 	}
-	if old := sessionDigest(r, q.tenant); !old.IsZero() {
-		if err := a.cfg.Stores.Sessions.DeleteSession(ctx, q.tenant.ID(), old); err != nil {
-			return store.Session{}, err
-		}
+	if again {
+		err = a.cfg.Stores.Sessions.DeleteSession(ctx, q.tenant.ID(), old.ID)
+	} else if old != nil {
+		_, err = a.closeSession(ctx, q.tenant, old)
+	}
+	if err != nil {
+		return store.Session{}, err
 	}
 	cookie := newCookie(q.tenant, sessionCookie, value)
 	cookie.MaxAge = int(hours(q.tenant.Settings().SessionLifetime, defaultSessionLifetime) / time.Second)
@@ -176,25 +193,34 @@ func hours(set, fallback float64) time.Duration {
 	return time.Duration(set * float64(time.Hour)).Truncate(time.Second)
 }
 
-// touchSession records that a client was served in the session and moves its
-// expiry, at most once an hour. Losing a race against another request loses
-// nothing that matters.
+// touchSession records that a client was served in the session, which logging out
+// needs, and moves its expiry, at most once an hour.
 func (a *Authorizer) touchSession(ctx context.Context, q *request, s store.Session) error {
-	now := a.now()
-	expiry := sessionExpiry(q.tenant, &s, now)
-	known := slices.Contains(s.ClientIDs, q.client.ID)
-	if known && expiry.Sub(s.ExpiresAt) < time.Hour {
-		return nil
+	for range 3 {
+		now := a.now()
+		expiry := sessionExpiry(q.tenant, &s, now)
+		known := slices.Contains(s.ClientIDs, q.client.ID)
+		if known && expiry.Sub(s.ExpiresAt) < time.Hour {
+			return nil
+		}
+		if !known {
+			s.ClientIDs = append(slices.Clone(s.ClientIDs), q.client.ID)
+		}
+		s.ExpiresAt = expiry
+		err := a.cfg.Stores.Sessions.UpdateSession(ctx, s, now)
+		if errors.Is(err, store.ErrConflict) {
+			// Another client of the same browser was faster.
+			s, err = a.cfg.Stores.Sessions.Session(ctx, s.TenantID, s.ID, now)
+			if err == nil {
+				continue
+			}
+		}
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		return err
 	}
-	if !known {
-		s.ClientIDs = append(slices.Clone(s.ClientIDs), q.client.ID)
-	}
-	s.ExpiresAt = expiry
-	err := a.cfg.Stores.Sessions.UpdateSession(ctx, s, now)
-	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	return err
+	return oauth.Unavailable(store.ErrConflict, time.Second)
 }
 
 // hintedSubject returns the subject of an ID token that this provider issued to

@@ -25,7 +25,8 @@ type transaction struct {
 	// parameters were believed when the transaction began.
 	Pushed store.Digest `json:"p,omitzero"`
 	Signed bool         `json:"o,omitempty"`
-	// SID and AuthenticatedAt bind a consent to the login that preceded it.
+	// SID and AuthenticatedAt bind a consent to the login that preceded it, SID alone
+	// a logout to the session that the page was shown in.
 	SID             string    `json:"i,omitempty"`
 	AuthenticatedAt time.Time `json:"a,omitzero"`
 	// Connection is the host connection that the browser was sent to, and
@@ -39,6 +40,9 @@ const (
 	stepLogin   = "login"
 	stepHost    = "host"
 	stepConsent = "consent"
+	stepLogout  = "logout"
+	// stepLegacyLogout is that of the older logout address.
+	stepLegacyLogout = "legacy-logout"
 )
 
 // seal binds tx to the browser and seals it. The browser keeps one value for all
@@ -68,29 +72,37 @@ func (a *Authorizer) seal(w http.ResponseWriter, r *http.Request, q *request, tx
 // open returns the transaction behind a form and the request, parsed and checked
 // anew. expired says that the user took too long. The error is for a page.
 func (a *Authorizer) open(ctx context.Context, r *http.Request, t *tenant.Tenant, step, sealed string) (tx transaction, q *request, expired bool, err error) {
+	tx, params, expired, err := a.unseal(r, t, step, sealed)
+	if err != nil {
+		return transaction{}, nil, false, err
+	}
+	q, err = a.parseRequest(ctx, t, params, origin{pushed: tx.Pushed, signed: tx.Signed})
+	return tx, q, expired, err
+}
+
+// unseal returns the transaction behind a form and the parameters as they came.
+func (a *Authorizer) unseal(r *http.Request, t *tenant.Tenant, step, sealed string) (tx transaction, params oauth.Parameters, expired bool, err error) {
 	foreign := &oauth.Error{
 		Code: oauth.CodeInvalidRequest, Status: http.StatusBadRequest,
 		Description: "This page does not belong to a sign-in that began in this browser. Cookies may be blocked. Go back to the application and start again.",
 	}
 	plain, err := a.transactions.OpenString(sealed, t.ID())
 	if err != nil || json.Unmarshal(plain, &tx) != nil || tx.Step != step {
-		return transaction{}, nil, false, foreign
+		return transaction{}, oauth.Parameters{}, false, foreign
 	}
 	// The approval belongs to the browser that asked for it: otherwise an attacker
 	// could hand a victim a page that was begun elsewhere, or the reverse.
 	c, err := r.Cookie(cookieName(t, browserCookie))
 	if err != nil {
-		return transaction{}, nil, false, foreign
+		return transaction{}, oauth.Parameters{}, false, foreign
 	}
 	if subtle.ConstantTimeCompare([]byte(store.DigestOf(c.Value).String()), []byte(tx.Browser)) != 1 {
-		return transaction{}, nil, false, foreign
+		return transaction{}, oauth.Parameters{}, false, foreign
 	}
-	params, err := oauth.ParseQuery(tx.Query)
-	if err != nil {
-		return transaction{}, nil, false, foreign
+	if params, err = oauth.ParseQuery(tx.Query); err != nil {
+		return transaction{}, oauth.Parameters{}, false, foreign
 	}
-	q, err = a.parseRequest(ctx, t, params, origin{pushed: tx.Pushed, signed: tx.Signed})
-	return tx, q, a.now().Sub(tx.Begun) > a.cfg.TransactionLifetime, err
+	return tx, params, a.now().Sub(tx.Begun) > a.cfg.TransactionLifetime, nil
 }
 
 // posted reads the form of a page of ours. It answers the request itself if that

@@ -30,6 +30,7 @@ type Endpoints struct {
 	DeviceAuthorization        string // /oauth/device/code
 	DeviceActivation           string // /activate
 	EndSession                 string // /oidc/logout
+	LegacyLogout               string // /v2/logout
 
 	// Management is the root of the management API, without a trailing slash.
 	Management string // /api/v2
@@ -46,6 +47,9 @@ type Capabilities struct {
 	IDTokenSigningAlgs, CodeChallengeMethods, SubjectTypes, ACRValues []string
 	// RequestObjectSigningAlgs is empty if there are no request objects.
 	RequestObjectSigningAlgs []string
+	// What the end of a session does, if the end-session endpoint is mounted: both
+	// with iss and sid.
+	FrontchannelLogout, BackchannelLogout bool
 }
 
 // resolved fills in the defaults and checks each endpoint.
@@ -70,6 +74,7 @@ func (e Endpoints) resolved() (Endpoints, error) {
 		{"DeviceAuthorization", &e.DeviceAuthorization, "/oauth/device/code"},
 		{"DeviceActivation", &e.DeviceActivation, "/activate"},
 		{"EndSession", &e.EndSession, "/oidc/logout"},
+		{"LegacyLogout", &e.LegacyLogout, "/v2/logout"},
 		{"Management", &e.Management, "/api/v2"},
 	} {
 		if *endpoint.value == "" {

@@ -53,6 +53,10 @@ type metadata struct {
 	ClaimsParameterSupported                           bool     `json:"claims_parameter_supported"`
 	RequestObjectSigningAlgValuesSupported             []string `json:"request_object_signing_alg_values_supported,omitempty"`
 	RequestParameterSupported                          bool     `json:"request_parameter_supported"`
+	FrontchannelLogoutSupported                        bool     `json:"frontchannel_logout_supported,omitempty"` // Front-Channel Logout §3
+	FrontchannelLogoutSessionSupported                 bool     `json:"frontchannel_logout_session_supported,omitempty"`
+	BackchannelLogoutSupported                         bool     `json:"backchannel_logout_supported,omitempty"` // Back-Channel Logout §2.1
+	BackchannelLogoutSessionSupported                  bool     `json:"backchannel_logout_session_supported,omitempty"`
 	// Left out, this one would mean true (OpenID Connect Discovery §3).
 	RequestURIParameterSupported               bool `json:"request_uri_parameter_supported"`
 	AuthorizationResponseISSParameterSupported bool `json:"authorization_response_iss_parameter_supported,omitempty"` // RFC 9207 §3
@@ -94,6 +98,10 @@ func newMetadata(t *Tenant, e *Endpoints, c *Capabilities) *httpx.Document {
 	if m.TokenEndpoint != "" {
 		m.TokenEndpointAuthMethodsSupported = c.TokenEndpointAuthMethods
 		m.TokenEndpointAuthSigningAlgValuesSupported = c.TokenEndpointAuthSigningAlgs
+	}
+	if m.EndSessionEndpoint != "" {
+		m.FrontchannelLogoutSupported, m.FrontchannelLogoutSessionSupported = c.FrontchannelLogout, c.FrontchannelLogout
+		m.BackchannelLogoutSupported, m.BackchannelLogoutSessionSupported = c.BackchannelLogout, c.BackchannelLogout
 	}
 	if m.RevocationEndpoint != "" {
 		m.RevocationEndpointAuthMethodsSupported = c.TokenEndpointAuthMethods
