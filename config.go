@@ -56,6 +56,12 @@ type Config struct {
 	// Claims adds custom claims to tokens. Nil: none.
 	Claims token.ClaimsFunc
 
+	// UserClaimsInIDToken puts the claims of the scopes profile, email, address and
+	// phone into every ID token, where many SDKs for single-page applications look
+	// for them. By default they are there only if no access token is issued to fetch
+	// them with (OpenID Connect Core §5.4).
+	UserClaimsInIDToken bool
+
 	// Registration tunes dynamic registration.
 	Registration RegistrationConfig
 

@@ -280,7 +280,7 @@ func TestConsent(t *testing.T) {
 	if got := b.decide(page, "deny").location(t); got.Get("error") != "access_denied" || got.Get("state") == "" || got.Get("iss") != w.issuer {
 		t.Errorf("denied: %v", got)
 	}
-	if got := b.get(w.authorizeURL(app, "prompt", "none")).location(t); got.Get("error") != "consent_required" {
+	if got := b.get(w.authorizeURL(app, "prompt", "none")).location(t); got.Get("error") != "login_required" {
 		t.Errorf("a refusal was taken for consent: %v", got)
 	}
 	w.authorizeIn(b, app)

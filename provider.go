@@ -34,12 +34,17 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Not through the cache: the tenants keep keys themselves, and look for one that
+	// another node made when a token names it.
+	signingKeys := cfg.Stores.SigningKeys
 	if cfg.CacheStaleness >= 0 {
 		cfg.Stores = cachestore.New(cfg.Stores, cachestore.Config{Staleness: cfg.CacheStaleness, Now: cfg.Now})
 	}
 	p := &Provider{cfg: cfg}
+	tenantStores := cfg.Stores
+	tenantStores.SigningKeys = signingKeys
 	if p.tenants, err = tenant.New(tenant.Config{
-		Stores: cfg.Stores, Secrets: cfg.secrets(), Issuer: cfg.Issuer, Settings: cfg.Settings,
+		Stores: tenantStores, KeyStaleness: cfg.CacheStaleness, Secrets: cfg.secrets(), Issuer: cfg.Issuer, Settings: cfg.Settings,
 		Resolver: cfg.Resolver, Endpoints: cfg.Endpoints, Capabilities: capabilities(), Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
@@ -63,7 +68,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	if p.tokens, err = token.New(token.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, ClientAuth: clientAuth,
-		Secrets: cfg.secrets(), Claims: cfg.Claims,
+		Secrets: cfg.secrets(), Claims: cfg.Claims, UserClaimsInIDToken: cfg.UserClaimsInIDToken,
 		CodeLifetime: cfg.Lifetimes.Code, AccessTokenLifetime: cfg.Lifetimes.AccessToken, IDTokenLifetime: cfg.Lifetimes.IDToken,
 		RefreshTokenIdle: cfg.Lifetimes.RefreshTokenIdle, RefreshTokenAbsolute: cfg.Lifetimes.RefreshTokenAbsolute,
 		RefreshTokenLeeway: cfg.Lifetimes.RefreshTokenLeeway,
@@ -107,9 +112,9 @@ func capabilities() tenant.Capabilities {
 		IDTokenSigningAlgs:           token.IDTokenSigningAlgs(),
 		CodeChallengeMethods:         []string{"S256"},
 		SubjectTypes:                 []string{"public"},
+		RequestObjectSigningAlgs:     authorize.RequestObjectSigningAlgs(),
 		FrontchannelLogout:           true,
 		BackchannelLogout:            true,
-		RequestObjectSigningAlgs:     authorize.RequestObjectSigningAlgs(),
 	}
 }
 

@@ -45,8 +45,7 @@ type Config struct {
 	// none; the peer's address counts.
 	TrustedProxies []netip.Prefix
 
-	// TransactionLifetime is how long a user may take for the login and consent
-	// pages together. Zero: one hour.
+	// TransactionLifetime is how long a page may stay open. Zero: one hour.
 	TransactionLifetime time.Duration
 
 	// Outbound tells applications that a session has ended. Nil: one without
@@ -182,7 +181,7 @@ func (a *Authorizer) begin(w http.ResponseWriter, r *http.Request, req *request)
 	}
 	if s == nil {
 		if req.prompt.none {
-			a.refuse(w, r, req, oauth.Errorf(oauth.CodeLoginRequired, "the user has to sign in"))
+			a.refuse(w, r, req, errLoginRequired)
 			return
 		}
 		a.showLogin(w, r, req, usable, loginState{login: req.loginHint})

@@ -30,6 +30,12 @@ func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request,
 	}
 	if a.needsConsent(q, &grant) {
 		if q.prompt.none {
+			// Anybody can register and ask silently, in a hidden frame. A stranger whom
+			// the user never allowed anything does not learn who is signed in.
+			if grant.ID == "" && !q.client.FirstParty {
+				a.refuse(w, r, q, errLoginRequired)
+				return
+			}
 			a.refuse(w, r, q, oauth.Errorf(oauth.CodeConsentRequired, "the user has to consent"))
 			return
 		}
@@ -38,6 +44,8 @@ func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request,
 	}
 	a.complete(w, r, q, s, grant)
 }
+
+var errLoginRequired = oauth.Errorf(oauth.CodeLoginRequired, "the user has to sign in")
 
 // errOtherUser is for a login as somebody else than id_token_hint names.
 var errOtherUser = oauth.Errorf(oauth.CodeLoginRequired, "the user who signed in is not the one of id_token_hint")
@@ -102,8 +110,10 @@ func (a *Authorizer) Consent() http.Handler {
 			a.refuse(w, r, q, err)
 			return
 		}
-		if s == nil {
-			// Signed out, or in as somebody else, while the page was open.
+		// What may be granted can grow while the page is open, by an administrator's
+		// hand; only what it showed is consented to.
+		if s == nil || !tx.Scope.HasAll(q.consentScope()) {
+			// Signed out, or in as somebody else, while the page was open: ask again.
 			a.begin(w, r, q)
 			return
 		}
@@ -137,7 +147,14 @@ func (a *Authorizer) consentingSession(r *http.Request, q *request, tx transacti
 	if session.SID != tx.SID || !session.AuthenticatedAt.Equal(tx.AuthenticatedAt) {
 		return nil, nil
 	}
-	return a.admit(r.Context(), q, session)
+	s, err := a.admit(r.Context(), q, session)
+	if s == nil || err != nil {
+		return nil, err
+	}
+	if same, err := a.hostAgrees(r, q, session); !same || err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // complete records the grant and sends the authorization response. A pushed request

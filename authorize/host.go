@@ -36,7 +36,33 @@ func (a *Authorizer) followHost(w http.ResponseWriter, r *http.Request, q *reque
 	if q.prompt.login {
 		return nil, nil // the browser is sent to the host's page anyhow
 	}
+	// When the user signed in is not known, so that no limit on it is met.
+	if identity.AuthenticatedAt.IsZero() && q.maxAge >= 0 {
+		return nil, nil
+	}
 	return a.startHostSession(w, r, q, &usable[i], identity)
+}
+
+// hostAgrees reports whether the embedding application still says what a session
+// says. Sessions of other connections are none of its business.
+func (a *Authorizer) hostAgrees(r *http.Request, q *request, session store.Session) (bool, error) {
+	usable, err := a.usable(r.Context(), q)
+	if err != nil {
+		return false, err
+	}
+	i := slices.IndexFunc(usable, func(c store.Connection) bool { return c.ID == session.ConnectionID })
+	if i < 0 {
+		return false, nil
+	}
+	if usable[i].Strategy != connection.StrategyHost {
+		return true, nil
+	}
+	host, ok := a.cfg.Connections.Host(&usable[i])
+	if !ok {
+		return false, nil
+	}
+	identity, signedIn, err := host.Current(r)
+	return signedIn && identity.UserID == session.UserID, err
 }
 
 func (a *Authorizer) startHostSession(w http.ResponseWriter, r *http.Request, q *request, c *store.Connection, identity connection.Identity) (*store.Session, error) {

@@ -211,7 +211,7 @@ func (a *Authorizer) showConsent(w http.ResponseWriter, r *http.Request, q *requ
 		Page: Page{Tenant: tenantInfo(q.tenant)}, Client: a.clientInfo(q),
 		Action: q.tenant.URL(a.cfg.Tenants.Endpoints().Consent),
 		Transaction: a.seal(w, r, q, transaction{
-			Step: stepConsent, SID: s.session.SID, AuthenticatedAt: s.session.AuthenticatedAt,
+			Step: stepConsent, SID: s.session.SID, AuthenticatedAt: s.session.AuthenticatedAt, Scope: q.consentScope(),
 		}),
 		User:      cmp.Or(s.user.Email, s.user.Username, s.user.Profile.Name, s.user.ID),
 		FirstTime: firstTime, Scopes: scopeInfo(q), Offline: q.offline,

@@ -45,7 +45,8 @@ type request struct {
 	maxAge    time.Duration // negative: not limited
 	ageAsked  bool          // max_age came with the request
 	loginHint string
-	hintedSub string // sub of id_token_hint
+	// hintedSub is the sub of id_token_hint: no other user may be served.
+	hintedSub string
 	// connection is the name of the connection that the request prefers.
 	connection string
 }
@@ -97,8 +98,7 @@ func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params 
 	if err := a.parseTarget(ctx, q); err != nil {
 		return q, err
 	}
-	a.parseHints(ctx, q)
-	return q, nil
+	return q, a.parseHints(ctx, q)
 }
 
 var unsupported = [...]struct{ name, code string }{
@@ -170,7 +170,7 @@ func (q *request) parseResponse() error {
 	mode := q.params.Get("response_mode")
 	rt, err := oauth.ParseResponseType(q.params.Get("response_type"))
 	if err != nil {
-		if mode == modeFormPost || mode == modeFragment || mode == modeWebMessage {
+		if mode == modeFragment {
 			q.responseMode = mode
 		}
 		return err
@@ -185,7 +185,13 @@ func (q *request) parseResponse() error {
 		if rt.FrontChannel() {
 			return oauth.Errorf(oauth.CodeInvalidRequest, "response_mode query is not allowed for a response_type that returns tokens")
 		}
-	case modeFragment, modeFormPost, modeWebMessage:
+	case modeFormPost, modeWebMessage:
+		// An application on the device receives neither forms nor messages.
+		if kind, err := oauth.ClassifyRedirectURI(q.redirectURI); err != nil || kind == oauth.RedirectPrivate {
+			return oauth.Errorf(oauth.CodeInvalidRequest, "response_mode %s needs an http or https redirect_uri", mode)
+		}
+		q.responseMode = mode
+	case modeFragment:
 		q.responseMode = mode
 	default:
 		return oauth.Errorf(oauth.CodeInvalidRequest, "response_mode is not one of %s", strings.Join(ResponseModes(), ", "))
@@ -222,7 +228,10 @@ func (q *request) parseProtections() error {
 	if err != nil {
 		return err
 	}
-	if challenge == "" && q.client.Strict() && q.responseType.Has(oauth.ResponseCode) {
+	// RFC 9700 §2.1.1: public clients must use PKCE. Permissive ones of third parties
+	// keep the choice that they had.
+	required := q.client.Strict() || q.client.FirstParty && q.client.TokenEndpointAuthMethod == "none"
+	if challenge == "" && required && q.responseType.Has(oauth.ResponseCode) {
 		return oauth.Errorf(oauth.CodeInvalidRequest, "code_challenge is required (PKCE with S256)")
 	}
 	q.challenge = challenge
@@ -284,6 +293,8 @@ func (a *Authorizer) parseTarget(ctx context.Context, q *request) error {
 		if permitted, err = a.cfg.Tenants.AllowedScopes(ctx, q.tenant, q.api, q.client, store.SubjectUser); err != nil {
 			return err
 		}
+	} else if q.api, permitted, err = a.findDefaultAPI(ctx, q); err != nil {
+		return err
 	}
 	for _, value := range requested {
 		// A value that is not understood is ignored (OpenID Connect Core §3.1.2.1);
@@ -301,7 +312,7 @@ func (a *Authorizer) parseTarget(ctx context.Context, q *request) error {
 		q.scope = append(q.scope, value)
 	}
 	q.offline = q.responseType.Has(oauth.ResponseCode) && q.client.AllowsGrantType("refresh_token") &&
-		(q.scope.Has(oauth.ScopeOfflineAccess) || len(q.client.GrantTypes) > 0) &&
+		(q.scope.Has(oauth.ScopeOfflineAccess) || !q.client.FirstParty || len(q.client.GrantTypes) > 0) &&
 		(q.api == nil || !q.api.DisallowOfflineAccess)
 	return nil
 }
@@ -324,18 +335,34 @@ func (a *Authorizer) findAPI(ctx context.Context, q *request) (*store.API, error
 	switch {
 	case len(resources) == 1:
 		api, err := a.cfg.Tenants.API(ctx, q.tenant, resources[0])
-		if other, ok := otherSpelling(resources[0]); ok && errors.Is(err, store.ErrNotFound) {
-			api, err = a.cfg.Tenants.API(ctx, q.tenant, other)
-		}
 		return knownAPI(api, err, "resource")
 	case audience != "":
 		api, err := a.cfg.Tenants.API(ctx, q.tenant, audience)
 		return knownAPI(api, err, "audience")
-	case q.tenant.Settings().DefaultAudience != "":
-		api, err := a.cfg.Tenants.API(ctx, q.tenant, q.tenant.Settings().DefaultAudience)
-		return knownAPI(api, err, "the tenant's default audience")
 	}
 	return nil, nil
+}
+
+// findDefaultAPI returns the tenant's default API and what of it the client may
+// ask for. Nobody asked for it by name, so that a default which is unknown or
+// closed to the client is no default and fails nothing.
+func (a *Authorizer) findDefaultAPI(ctx context.Context, q *request) (*store.API, oauth.Scope, error) {
+	audience := q.tenant.Settings().DefaultAudience
+	if audience == "" {
+		return nil, nil, nil
+	}
+	api, err := a.cfg.Tenants.API(ctx, q.tenant, audience)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	permitted, err := a.cfg.Tenants.AllowedScopes(ctx, q.tenant, &api, q.client, store.SubjectUser)
+	if err != nil && !oauth.Internal(err) {
+		return nil, nil, nil
+	}
+	return &api, permitted, err
 }
 
 func knownAPI(api store.API, err error, what string) (*store.API, error) {
@@ -348,26 +375,14 @@ func knownAPI(api store.API, err error, what string) (*store.API, error) {
 	return &api, nil
 }
 
-// otherSpelling returns an origin with or without its slash: both are the same
-// resource (RFC 3986 §6.2.3), and URL libraries write the one or the other.
-func otherSpelling(resource string) (string, bool) {
-	u, err := url.Parse(resource)
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Path != "" && u.Path != "/" {
-		return "", false
-	}
-	if bare, found := strings.CutSuffix(resource, "/"); found {
-		return bare, true
-	}
-	return resource + "/", true
-}
-
-// parseHints reads what helps the user and binds nothing.
-func (a *Authorizer) parseHints(ctx context.Context, q *request) {
+// parseHints reads what helps the user, and whom the client expects.
+func (a *Authorizer) parseHints(ctx context.Context, q *request) (err error) {
 	if hint := q.params.Get("login_hint"); len(hint) <= maxHint {
 		q.loginHint = hint
 	}
 	q.connection = q.params.Get("connection")
 	if hint := q.params.Get("id_token_hint"); hint != "" {
-		q.hintedSub = a.hintedSubject(ctx, q, hint)
+		q.hintedSub, err = a.hintedSubject(ctx, q, hint)
 	}
+	return err
 }

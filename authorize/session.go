@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
+	"github.com/opkit/opkit/token"
 )
 
 // Default lifetimes of a session, in hours as the tenant's settings have them.
@@ -224,22 +224,13 @@ func (a *Authorizer) touchSession(ctx context.Context, q *request, s store.Sessi
 }
 
 // hintedSubject returns the subject of an ID token that this provider issued to
-// the client, however old, or a value that matches no user.
-func (a *Authorizer) hintedSubject(ctx context.Context, q *request, hint string) string {
-	const nobody = "\x00"
-	payload, err := a.cfg.Tenants.Verify(ctx, q.tenant, "JWT", hint)
-	if err != nil {
-		return nobody
+// the client, however old, or a value that is no user's.
+func (a *Authorizer) hintedSubject(ctx context.Context, q *request, hint string) (string, error) {
+	h, err := a.cfg.Tokens.Hint(ctx, q.tenant, hint)
+	if errors.Is(err, token.ErrInvalidHint) || err == nil && (h.ClientID != q.client.ID || h.Subject == "") {
+		return "\x00", nil
 	}
-	var claims struct {
-		Issuer   string          `json:"iss"`
-		Subject  string          `json:"sub"`
-		Audience json.RawMessage `json:"aud"`
-	}
-	if json.Unmarshal(payload, &claims) != nil || claims.Issuer != q.tenant.Issuer() || claims.Subject == "" {
-		return nobody
-	}
-	return claims.Subject
+	return h.Subject, err
 }
 
 // usable returns the connections that the client may use, those that the request

@@ -29,6 +29,8 @@ type transaction struct {
 	// a logout to the session that the page was shown in.
 	SID             string    `json:"i,omitempty"`
 	AuthenticatedAt time.Time `json:"a,omitzero"`
+	// Scope is what the consent page showed.
+	Scope oauth.Scope `json:"x,omitempty"`
 	// Connection is the host connection that the browser was sent to, and
 	// Reauthenticate that it was sent for a fresh proof.
 	Connection     string `json:"c,omitempty"`

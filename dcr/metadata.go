@@ -2,6 +2,7 @@ package dcr
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
 
@@ -146,8 +147,8 @@ func (m *metadata) set(name, value []byte) error {
 		*target = present
 	case **int64:
 		n, err := strconv.ParseInt(string(value), 10, 64)
-		if err != nil || n < 0 {
-			return invalid(member, "%s must be a whole number that is not negative", member)
+		if err != nil || n < 0 || n > math.MaxInt32 {
+			return invalid(member, "%s must be a whole number of seconds from 0 to %d", member, math.MaxInt32)
 		}
 		*target = &n
 	case *json.RawMessage:

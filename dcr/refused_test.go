@@ -111,7 +111,7 @@ func refusals() []refusal {
 		member("type of backchannel_logout_session_required: "+value, `"backchannel_logout_session_required":`+value, "backchannel_logout_session_required must be true or false")
 	}
 	for _, value := range []string{`"3600"`, "-1", "1.5", "1e3", "9223372036854775808", "true", "[]"} {
-		member("default_max_age: "+value, `"default_max_age":`+value, "default_max_age must be a whole number")
+		member("default_max_age: "+value, `"default_max_age":`+value, "default_max_age must be a whole number of seconds")
 	}
 	for _, value := range []string{`"{}"`, "[]", "1", "true"} {
 		member("type of jwks: "+value, `"jwks":`+value, "jwks must be a JSON object")

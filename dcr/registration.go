@@ -77,7 +77,7 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request) (*clientI
 	if err != nil {
 		return nil, err
 	}
-	r.cfg.Logger.InfoContext(req.Context(), "dcr: client registered", "tenant", m.client.TenantID, "client_id", m.client.ID)
+	r.cfg.Logger.InfoContext(req.Context(), "client registered", "tenant", m.client.TenantID, "client_id", m.client.ID)
 	info := newClientInformation(&m.client, secret, scope)
 	return &info, nil
 }

@@ -19,6 +19,7 @@ const (
 	maxJWKS    = 16 << 10
 	maxKeys    = 20
 	minRSABits = 2048 // RFC 7518 §3.3
+	maxRSABits = 4096
 )
 
 // checkKeys validates jwks. What is stored is written anew from the keys that
@@ -91,8 +92,14 @@ func publicKeys(set json.RawMessage) (json.RawMessage, []string, error) {
 		} else if err != nil || !key.IsPublic() || !key.Valid() {
 			return fail("has a key that is not valid")
 		}
-		if k, ok := key.Key.(*rsa.PublicKey); ok && k.N.BitLen() < minRSABits {
-			return fail("has an RSA key of less than 2048 bits")
+		if k, ok := key.Key.(*rsa.PublicKey); ok {
+			if k.N.BitLen() < minRSABits || k.N.BitLen() > maxRSABits {
+				return fail("has an RSA key of less than 2048 or more than 4096 bits")
+			}
+			// A large exponent makes each verification many times dearer.
+			if k.E != 3 && k.E != 65537 {
+				return fail("has an RSA key whose exponent is neither 3 nor 65537")
+			}
 		}
 		for _, text := range []string{key.KeyID, key.Algorithm, key.Use} {
 			if checkText("jwks", text) != nil {
