@@ -110,7 +110,7 @@ func refusals() []refusal {
 		member("type of require_auth_time: "+value, `"require_auth_time":`+value, "require_auth_time must be true or false")
 		member("type of backchannel_logout_session_required: "+value, `"backchannel_logout_session_required":`+value, "backchannel_logout_session_required must be true or false")
 	}
-	for _, value := range []string{`"3600"`, "-1", "1.5", "1e3", "9223372036854775808", "true", "[]"} {
+	for _, value := range []string{`"3600"`, "-1", "1.5", "2147483648", "1e3", "9223372036854775808", "true", "[]"} {
 		member("default_max_age: "+value, `"default_max_age":`+value, "default_max_age must be a whole number of seconds")
 	}
 	for _, value := range []string{`"{}"`, "[]", "1", "true"} {
@@ -270,7 +270,11 @@ func refusals() []refusal {
 	}
 	member("jwks with a private key of an unknown type", jwks(ecKey, `{"kty":"XYZ","d":"AAAA"}`), "jwks has private or symmetric key material")
 	member("jwks with unknown types only", jwks(`{"kty":"XYZ"}`), "jwks has no public key of a supported type")
-	member("jwks with a short RSA key", jwks(`{"kty":"RSA","n":"`+rsaModulus[:171]+`","e":"AQAB"}`), "jwks has an RSA key of less than 2048 bits")
+	member("jwks with a short RSA key", jwks(`{"kty":"RSA","n":"`+rsaModulus[:171]+`","e":"AQAB"}`), "jwks has an RSA key of less than 2048 or more than 4096 bits")
+	member("jwks with a huge RSA key", jwks(`{"kty":"RSA","n":"`+strings.Repeat(rsaModulus, 3)+`","e":"AQAB"}`), "jwks has")
+	// Each verification with such a key costs the server many times that of a usual
+	// one.
+	member("jwks with a large RSA exponent", jwks(`{"kty":"RSA","n":"`+rsaModulus+`","e":"f____w"}`), "jwks has an RSA key whose exponent is neither 3 nor 65537")
 	member("jwks with a point that is not on the curve", jwks(strings.Replace(ecKey, "MKBC", "AAAA", 1)), "jwks has a key that is not valid")
 	member("jwks with an unknown curve", jwks(strings.Replace(ecKey, "P-256", "P-192", 1)), "jwks has a key that is not valid")
 	member("jwks with a control character in kid", jwks(strings.Replace(ecKey, `"e"`, `"\u0000"`, 1)), "jwks has a kid, alg or use")
