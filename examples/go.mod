@@ -10,6 +10,7 @@ replace (
 require (
 	github.com/chromedp/chromedp v0.23.0
 	github.com/go-jose/go-jose/v4 v4.1.8
+	github.com/google/go-cmp v0.7.0
 	github.com/opkit/opkit v0.0.0
 	github.com/opkit/opkit/store/sqlstore/sqltest v0.0.0
 	golang.org/x/crypto v0.58.0
