@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/opkit/opkit/connection"
@@ -141,17 +143,7 @@ func (a *Authorizer) Authorization() http.Handler {
 		if !ok {
 			return
 		}
-		var params oauth.Parameters
-		var err error
-		switch r.Method {
-		case http.MethodGet, http.MethodHead:
-			params, err = oauth.ParseQuery(r.URL.RawQuery)
-		case http.MethodPost:
-			params, err = oauth.ParseForm(w, r)
-		default:
-			w.Header().Set("Allow", "GET, HEAD, POST")
-			err = &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "the method must be GET or POST", Status: http.StatusMethodNotAllowed}
-		}
+		params, err := readParameters(w, r, http.MethodGet, http.MethodHead, http.MethodPost)
 		if err != nil {
 			a.fail(w, r, t, err)
 			return
@@ -163,6 +155,22 @@ func (a *Authorizer) Authorization() http.Handler {
 		}
 		a.begin(w, r, req)
 	})
+}
+
+// readParameters returns the parameters of a request with one of the methods: from
+// the form of a POST, else from the query.
+func readParameters(w http.ResponseWriter, r *http.Request, methods ...string) (oauth.Parameters, error) {
+	switch {
+	case !slices.Contains(methods, r.Method):
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		return oauth.Parameters{}, &oauth.Error{
+			Code: oauth.CodeInvalidRequest, Status: http.StatusMethodNotAllowed,
+			Description: "the method must be one of " + strings.Join(methods, ", "),
+		}
+	case r.Method == http.MethodPost:
+		return oauth.ParseForm(w, r)
+	}
+	return oauth.ParseQuery(r.URL.RawQuery)
 }
 
 // begin answers a valid request: with the session that the browser has, or with

@@ -49,17 +49,8 @@ func (a *Authorizer) logoutHandler(entry *logoutEntry) http.Handler {
 		if !ok {
 			return
 		}
-		var params oauth.Parameters
-		var err error
-		switch r.Method {
-		case http.MethodGet:
-			params, err = oauth.ParseQuery(r.URL.RawQuery)
-		case http.MethodPost:
-			params, err = oauth.ParseForm(w, r)
-		default:
-			w.Header().Set("Allow", "GET, POST")
-			err = &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "the method must be GET or POST", Status: http.StatusMethodNotAllowed}
-		}
+		// Not HEAD: what logs out is never asked for in passing.
+		params, err := readParameters(w, r, http.MethodGet, http.MethodPost)
 		if err != nil {
 			a.failLogout(w, r, t, err)
 			return
