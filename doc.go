@@ -17,11 +17,12 @@
 // # Use its parts
 //
 // Every endpoint is an http.Handler that can be mounted alone, under any path of
-// any mux. Tell the provider where, so that its metadata stays true:
+// any mux. Tell the provider where, and which are not mounted
+// ([tenant.NotMounted]), so that its metadata stays true:
 //
 //	p, err := opkit.New(opkit.Config{
 //		...
-//		Endpoints: tenant.Endpoints{Token: "/auth/token", Registration: "/auth/register"},
+//		Endpoints: tenant.Endpoints{Token: "/auth/token", Registration: "/auth/register", ...},
 //	})
 //	mux.Handle("/auth/token", p.Token())
 //	mux.Handle("/auth/register", p.Registration())

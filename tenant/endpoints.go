@@ -27,8 +27,8 @@ type Endpoints struct {
 	Introspection string // /oauth/introspect
 
 	PushedAuthorizationRequest string // /oauth/par
-	DeviceAuthorization        string // /oauth/device/code
-	DeviceActivation           string // /activate
+	DeviceAuthorization        string // not served by opkit: advertised only if set
+	DeviceActivation           string // likewise
 	EndSession                 string // /oidc/logout
 	LegacyLogout               string // /v2/logout
 

@@ -43,8 +43,10 @@ func run(ctx context.Context, addr string) error {
 	fmt.Printf(`The Gear Shop is open at http://%[1]s
 Customers: ada@example.com with the password shop-cust-1815, and grace@example.com with shop-cust-1906.
 An application finds everything it needs at http://%[1]s/.well-known/openid-configuration
+It may read a customer's orders at http://%[1]s/api/orders if it asks for them:
+scope=%[3]s and audience=%[2]s
 Ctrl-C closes the shop.
-`, listener.Addr())
+`, listener.Addr(), ordersAPI, ordersScope)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

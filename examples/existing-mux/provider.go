@@ -33,6 +33,13 @@ var endpoints = tenant.Endpoints{
 	UserInfo:      "/connect/userinfo",
 	JWKS:          "/connect/keys",
 	Registration:  "/connect/register",
+	Revocation:    "/connect/revoke",
+
+	PushedAuthorizationRequest: "/connect/par",
+	EndSession:                 "/connect/logout",
+
+	Introspection: tenant.NotMounted,
+	LegacyLogout:  tenant.NotMounted,
 	Management:    tenant.NotMounted,
 }
 
@@ -84,6 +91,9 @@ func mount(mux *http.ServeMux, p *opkit.Provider) {
 	mux.Handle(endpoints.Consent, p.Consent())
 	mux.Handle(endpoints.Token, p.Token())
 	mux.Handle(endpoints.UserInfo, p.UserInfo())
+	mux.Handle(endpoints.Revocation, p.Revocation())
+	mux.Handle(endpoints.PushedAuthorizationRequest, p.PushedAuthorization())
+	mux.Handle(endpoints.EndSession, p.EndSession())
 }
 
 // host lends the shop's login to opkit: who is signed in, where the login page is,

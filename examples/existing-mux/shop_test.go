@@ -179,6 +179,25 @@ func TestShopSignsCustomersIn(t *testing.T) {
 
 // Whoever signs out of the shop is signed out here, and another customer who signs
 // in is another user.
+// The metadata names nothing that is not mounted.
+func TestShopMetadataIsTrue(t *testing.T) {
+	w := newWorld(t)
+	addresses := 0
+	for name, value := range w.metadata {
+		address, _ := value.(string)
+		if !strings.HasSuffix(name, "_endpoint") && name != "jwks_uri" {
+			continue
+		}
+		addresses++
+		if status := w.call(http.MethodGet, address, "", "", nil); status == http.StatusNotFound {
+			t.Errorf("%s %s: %d", name, address, status)
+		}
+	}
+	if addresses < 8 {
+		t.Errorf("%d addresses in the metadata", addresses)
+	}
+}
+
 func TestShopDecidesWhoIsSignedIn(t *testing.T) {
 	w := newWorld(t)
 	b := browser.New(http.DefaultTransport, callback)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/url"
+	"syscall"
 	"time"
 )
 
@@ -23,6 +24,9 @@ type server struct {
 // because it may depend on the port.
 func listen(addr string, cert *certificate) (*server, error) {
 	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%w; if another quickstart is running, give this one -addr 127.0.0.1:0, -app-addr 127.0.0.1:0 and a -db of its own", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -65,13 +65,15 @@ REGISTERED=$(curl --silent --request POST \
   --data '{"client_name":"My Dynamic Client","redirect_uris": ["https://client.example.com/callback", "https://client.example.com/callback2"]}')
 echo "$REGISTERED"
 
-# Open the printed address in a browser and sign in. It ends at
+{{if eq .Mode "strict"}}# Strict applications do not get tokens from the authorization endpoint: they use
+# the code flow with PKCE, as the demo application does.
+{{else}}# Open the printed address in a browser and sign in. It ends at
 # https://client.example.com/callback, which does not exist, with the tokens
 # behind the # in the address bar.
 CLIENT_ID=$(echo "$REGISTERED" | sed 's/.*"client_id":"\([^"]*\)".*/\1/')
 random() { head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 echo {{join .Issuer "/authorize" | quote}}"?audience=appointments:api&scope=appointments%20contacts&response_type=id_token%20token&client_id=$CLIENT_ID&redirect_uri=https://client.example.com/callback&nonce=$(random)&state=$(random)"
-{{if .AppURL}}
+{{end}}{{if .AppURL}}
 An application that does all of this by itself: {{.AppURL}}
 {{end}}
 Ctrl-C ends the quickstart.
