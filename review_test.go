@@ -158,6 +158,19 @@ func TestModesThatCannotReachADevice(t *testing.T) {
 	}
 }
 
+// An error takes the mode that was asked for, also where the response type is
+// what is wrong.
+func TestErrorsTakeTheModeThatWasAskedFor(t *testing.T) {
+	w := newWorld(t, options{permissive: true})
+	app := w.register(nil)
+	for _, responseType := range []string{"", "nonsense"} {
+		res := newBrowser(t).get(w.authorizeURL(app, "response_type", responseType, "response_mode", "form_post"))
+		if action, fields := form(t, res); action != app.redirectURI || fields.Get("error") == "" || fields.Get("state") == "" {
+			t.Errorf("response_type %q: %s %v", responseType, action, fields)
+		}
+	}
+}
+
 // A default API that is unknown, or closed to the client, fails nothing.
 func TestDefaultAudienceFailsNothing(t *testing.T) {
 	for _, audience := range []string{"https://unknown.example", apiAudience} {

@@ -170,7 +170,7 @@ func (q *request) parseResponse() error {
 	mode := q.params.Get("response_mode")
 	rt, err := oauth.ParseResponseType(q.params.Get("response_type"))
 	if err != nil {
-		if mode == modeFragment {
+		if mode == modeFragment || (mode == modeFormPost || mode == modeWebMessage) && q.hasOrigin() {
 			q.responseMode = mode
 		}
 		return err
@@ -186,8 +186,7 @@ func (q *request) parseResponse() error {
 			return oauth.Errorf(oauth.CodeInvalidRequest, "response_mode query is not allowed for a response_type that returns tokens")
 		}
 	case modeFormPost, modeWebMessage:
-		// An application on the device receives neither forms nor messages.
-		if kind, err := oauth.ClassifyRedirectURI(q.redirectURI); err != nil || kind == oauth.RedirectPrivate {
+		if !q.hasOrigin() {
 			return oauth.Errorf(oauth.CodeInvalidRequest, "response_mode %s needs an http or https redirect_uri", mode)
 		}
 		q.responseMode = mode
@@ -212,6 +211,13 @@ func (q *request) parseResponse() error {
 	}
 	q.responseType = rt
 	return nil
+}
+
+// hasOrigin reports whether the redirect URI leads to a website. An application
+// behind a private-use scheme receives neither forms nor messages.
+func (q *request) hasOrigin() bool {
+	kind, err := oauth.ClassifyRedirectURI(q.redirectURI)
+	return err == nil && kind != oauth.RedirectPrivate
 }
 
 // parseProtections checks what binds the response to the request.
