@@ -197,9 +197,12 @@ func (q *quickstart) serve(ctx context.Context, stores store.Stores, stdout io.W
 	if err == nil && !q.options.walkthrough {
 		select {
 		case <-ctx.Done():
-			fmt.Fprintln(stdout, "\nStopping.")
-		case err = <-background: // a server failed
+		case err = <-background: // a server failed, or heard of the end first
 			background <- nil
+		}
+		if ctx.Err() != nil {
+			err = nil
+			fmt.Fprintln(stdout, "\nStopping.")
 		}
 	}
 	cancel()
