@@ -57,6 +57,8 @@ func New(cfg Config) (*Provider, error) {
 	}); err != nil {
 		return nil, err
 	}
+	// One client for every address that an application registered.
+	outbound := httpx.NewOutbound(httpx.OutboundConfig{InsecureAllow: cfg.Outbound.InsecureAllow, RootCAs: cfg.Outbound.RootCAs})
 	clientSecrets, err := seal.New("client-secret", cfg.secrets()...)
 	if err != nil {
 		return nil, err
@@ -79,8 +81,7 @@ func New(cfg Config) (*Provider, error) {
 	if p.browser, err = authorize.New(authorize.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, Tokens: p.tokens, ClientAuth: clientAuth,
 		TrustedProxies: cfg.TrustedProxies, Secrets: cfg.secrets(), Pages: cfg.Pages, InsecureHotlinkLogos: cfg.InsecureHotlinkLogos,
-		Outbound: httpx.NewOutbound(httpx.OutboundConfig{InsecureAllow: cfg.Outbound.InsecureAllow, RootCAs: cfg.Outbound.RootCAs}),
-		Now:      cfg.Now, Logger: cfg.Logger,
+		Outbound: outbound, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
