@@ -15,7 +15,8 @@ import (
 
 // Config is what a [Registrar] needs. Stores, Tenants and Secrets are required.
 type Config struct {
-	// Stores keeps clients (Clients) and knows the scopes that exist (APIs).
+	// Stores keeps clients (Clients) and what goes with them when they are deleted
+	// (Grants, ClientGrants), and knows the scopes that exist (APIs).
 	Stores store.Stores
 
 	// Tenants finds the tenant of a request and its settings.
@@ -78,8 +79,8 @@ type Registrar struct {
 // New checks cfg. It reads and writes no store and starts no goroutine.
 func New(cfg Config) (*Registrar, error) {
 	switch {
-	case cfg.Stores.Clients == nil, cfg.Stores.APIs == nil:
-		return nil, errors.New("dcr: Config.Stores needs Clients and APIs")
+	case cfg.Stores.Clients == nil, cfg.Stores.APIs == nil, cfg.Stores.Grants == nil, cfg.Stores.ClientGrants == nil:
+		return nil, errors.New("dcr: Config.Stores needs Clients, APIs, Grants and ClientGrants")
 	case cfg.Tenants == nil:
 		return nil, errors.New("dcr: Config.Tenants is required")
 	}

@@ -47,10 +47,29 @@ func (r *Registrar) CreateClient(ctx context.Context, c store.Client, secret str
 	if secret != "" && !m.hasSecret() {
 		return store.Client{}, "", fmt.Errorf("dcr: token_endpoint_auth_method %s has no secret", m.client.TokenEndpointAuthMethod)
 	}
+	if c.ID != "" {
+		if err := r.clear(ctx, c.TenantID, c.ID); err != nil {
+			return store.Client{}, "", fmt.Errorf("dcr: %w", err)
+		}
+	}
 	secret, err := r.create(ctx, m, secret)
 	if err != nil {
 		return store.Client{}, "", fmt.Errorf("dcr: %w", err)
 	}
 	m.client.Version = 1 // what Create stores (package store)
 	return m.client.Clone(), secret, nil
+}
+
+// clear makes sure that a client whose identifier is chosen inherits nothing from
+// one that had it before: a deletion that was not finished, or a user who consented
+// on a node that did not know of it yet.
+func (r *Registrar) clear(ctx context.Context, tenant, id string) error {
+	_, err := r.cfg.Stores.Clients.Client(ctx, tenant, id)
+	switch {
+	case err == nil:
+		return store.ErrExists
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	return r.revokeAll(ctx, tenant, id)
 }

@@ -28,4 +28,6 @@
 // There is no self-management: whoever registered an application cannot change it.
 //
 // [Registrar.CreateClient] creates the applications of the tenant's own.
+// [Registrar.DeleteClient] removes an application with everything it holds: each
+// way in which clients go leads through it.
 package dcr

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/oauth"
@@ -136,7 +135,7 @@ func (r *Registrar) create(ctx context.Context, m *metadata, secret string) (str
 	if m.rare {
 		c.Metadata = &m.extra
 	}
-	c.CreatedAt = r.cfg.Now().UTC().Truncate(time.Microsecond)
+	c.CreatedAt = r.now()
 	switch {
 	case !m.hasSecret():
 		secret = ""
