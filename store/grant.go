@@ -17,8 +17,11 @@ type Grant struct {
 	ClientID string `json:"client_id"`
 	// Audience is the API, empty for none. User, client and audience together are
 	// unique in the tenant.
-	Audience     string    `json:"audience,omitempty"`
-	Scopes       []string  `json:"scopes,omitempty"`
+	Audience string   `json:"audience,omitempty"`
+	Scopes   []string `json:"scopes,omitempty"`
+	// Claims are those that the client asked for by name (OpenID Connect Core §5.5),
+	// beyond what Scopes cover.
+	Claims       []string  `json:"claims,omitempty"`
 	ConnectionID string    `json:"connection_id,omitempty"`
 	Version      int64     `json:"version"`
 	CreatedAt    time.Time `json:"created_at"`
@@ -28,6 +31,7 @@ type Grant struct {
 // Clone returns a copy that shares nothing with g.
 func (g Grant) Clone() Grant {
 	g.Scopes = slices.Clone(g.Scopes)
+	g.Claims = slices.Clone(g.Claims)
 	return g
 }
 

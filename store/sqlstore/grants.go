@@ -18,13 +18,13 @@ type grants struct {
 }
 
 func newGrants(db *database) *grants {
-	const columns = `tenant_id, id, user_id, client_id, audience, scopes, connection_id,
+	const columns = `tenant_id, id, user_id, client_id, audience, scopes, claims, connection_id,
 		version, created_at, updated_at`
 	return &grants{
 		families: newFamilies(db),
 		db:       db,
 		create: db.write("create grant", `
-			INSERT INTO {prefix}grants (`+columns+`) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?9)
+			INSERT INTO {prefix}grants (`+columns+`) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?10)
 			ON CONFLICT DO NOTHING`),
 		get: db.read("read grant", `
 			SELECT `+columns+` FROM {prefix}grants WHERE tenant_id = ?1 AND id = ?2`),
@@ -40,8 +40,8 @@ func newGrants(db *database) *grants {
 		versionOf: db.read("read version of grant", `
 			SELECT version FROM {prefix}grants WHERE tenant_id = ?1 AND id = ?2`),
 		update: db.write("update grant", `
-			UPDATE {prefix}grants SET scopes = ?4, connection_id = ?5, version = version + 1,
-				created_at = ?6, updated_at = ?7
+			UPDATE {prefix}grants SET scopes = ?4, claims = ?5, connection_id = ?6, version = version + 1,
+				created_at = ?7, updated_at = ?8
 			WHERE tenant_id = ?1 AND id = ?2 AND version = ?3`),
 		remove: db.write("delete grant", `
 			DELETE FROM {prefix}grants WHERE tenant_id = ?1 AND id = ?2`),
@@ -57,7 +57,7 @@ func newGrants(db *database) *grants {
 
 func scanGrant(r row) (store.Grant, error) {
 	var g store.Grant
-	err := r.Scan(&g.TenantID, &g.ID, &g.UserID, &g.ClientID, &g.Audience, jsonColumn{&g.Scopes}, &g.ConnectionID,
+	err := r.Scan(&g.TenantID, &g.ID, &g.UserID, &g.ClientID, &g.Audience, jsonColumn{&g.Scopes}, jsonColumn{&g.Claims}, &g.ConnectionID,
 		&g.Version, timeColumn{&g.CreatedAt}, timeColumn{&g.UpdatedAt})
 	return g, err
 }
@@ -67,7 +67,11 @@ func (s *grants) CreateGrant(ctx context.Context, g store.Grant) error {
 	if err != nil {
 		return err
 	}
-	return created(s.create.exec(ctx, g.TenantID, g.ID, g.UserID, g.ClientID, g.Audience, scopes, g.ConnectionID,
+	claims, err := encode(g.Claims)
+	if err != nil {
+		return err
+	}
+	return created(s.create.exec(ctx, g.TenantID, g.ID, g.UserID, g.ClientID, g.Audience, scopes, claims, g.ConnectionID,
 		micros(g.CreatedAt), micros(g.UpdatedAt)))
 }
 
@@ -87,7 +91,11 @@ func (s *grants) UpdateGrant(ctx context.Context, g store.Grant) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.update.exec(ctx, g.TenantID, g.ID, g.Version, scopes, g.ConnectionID,
+	claims, err := encode(g.Claims)
+	if err != nil {
+		return err
+	}
+	n, err := s.update.exec(ctx, g.TenantID, g.ID, g.Version, scopes, claims, g.ConnectionID,
 		micros(g.CreatedAt), micros(g.UpdatedAt))
 	if err != nil || n > 0 {
 		return err

@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/store/sqlstore"
@@ -192,5 +195,36 @@ func TestStoresWithTwoPrefixesShareAFile(t *testing.T) {
 	}
 	if _, err := b.Stores().Clients.Client(t.Context(), "t", "a"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a client of the other prefix: %v, want ErrNotFound", err)
+	}
+}
+
+// A database that an earlier version made keeps its records, and they get the
+// members that came since.
+func TestMigrateKeepsGrants(t *testing.T) {
+	db := openRaw(t, filepath.Join(t.TempDir(), "opkit.db"), safe)
+	first, err := os.ReadFile("../migrations/sqlite/0001_init.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range append(strings.Split(strings.ReplaceAll(string(first), "{prefix}", "opkit_"), ";\n"),
+		"CREATE TABLE opkit_schema (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)",
+		"INSERT INTO opkit_schema VALUES (1, '0001_init.sql')",
+		`INSERT INTO opkit_grants (tenant_id, id, user_id, client_id, audience, scopes, connection_id, version, created_at, updated_at)
+			VALUES ('t', 'old', 'user', 'client', '', '["openid"]', 'con_1', 1, 0, 0)`) {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newStore(t, sqlstore.Config{Write: db})
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	g, err := s.Stores().Grants.Grant(t.Context(), "t", "old", "", time.Now())
+	if err != nil || !slices.Equal(g.Scopes, []string{"openid"}) || g.Claims != nil {
+		t.Fatalf("the grant of before is %+v, %v", g, err)
+	}
+	g.Claims = []string{"email"}
+	if err := s.Stores().Grants.UpdateGrant(t.Context(), g); err != nil {
+		t.Error(err)
 	}
 }
