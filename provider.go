@@ -65,6 +65,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	clientAuth := &clientauth.Authenticator{
 		Clients: cfg.Stores.Clients, Tickets: cfg.Stores.Tickets, Tenants: p.tenants, Secrets: clientSecrets,
+		Keys:                    &clientauth.KeySets{Outbound: outbound, Now: cfg.Now, Logger: cfg.Logger},
 		RequireRegisteredMethod: cfg.RequireRegisteredAuthMethod, InsecureTokenEndpointAudience: cfg.InsecureTokenEndpointAudience,
 		Now: cfg.Now, Logger: cfg.Logger,
 	}

@@ -98,7 +98,7 @@ func (a *Authorizer) push(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 	}
 	form.Set("client_id", client.ID)
 	// RFC 9126 §3: beside a request object there is nothing that counts.
-	params, signed, err := a.applyObject(t, client, form, true)
+	params, signed, err := a.applyObject(r.Context(), t, client, form, true)
 	if err != nil {
 		return "", err
 	}
@@ -139,7 +139,7 @@ func (a *Authorizer) receive(ctx context.Context, t *tenant.Tenant, params oauth
 	if err != nil {
 		return outside, err
 	}
-	effective, signed, err := a.applyObject(t, client, params, false)
+	effective, signed, err := a.applyObject(ctx, t, client, params, false)
 	if err != nil {
 		// Nothing in the object is believed. The error goes to the client if what is
 		// outside proves where that is.

@@ -1,7 +1,9 @@
 package authorize
 
 import (
+	"context"
 	"encoding/base64"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -42,7 +44,7 @@ func badObject(reason string) error {
 // applyObject returns the parameters that count if the request carries a request
 // object, and whether the client signed it. Without one, params themselves count.
 // alone says that nothing outside the object counts.
-func (a *Authorizer) applyObject(t *tenant.Tenant, client *store.Client, params oauth.Parameters, alone bool) (oauth.Parameters, bool, error) {
+func (a *Authorizer) applyObject(ctx context.Context, t *tenant.Tenant, client *store.Client, params oauth.Parameters, alone bool) (oauth.Parameters, bool, error) {
 	compact := params.Get("request")
 	if compact == "" {
 		return params, false, nil
@@ -50,7 +52,7 @@ func (a *Authorizer) applyObject(t *tenant.Tenant, client *store.Client, params 
 	if params.Get("request_uri") != "" { // OpenID Connect Core §6.1
 		return oauth.Parameters{}, false, oauth.Errorf(oauth.CodeInvalidRequest, "request and request_uri exclude each other")
 	}
-	payload, signed, err := verifyObject(client, compact)
+	payload, signed, err := a.verifyObject(ctx, client, compact)
 	if err != nil {
 		return oauth.Parameters{}, false, err
 	}
@@ -140,7 +142,7 @@ func parseObject(compact string) (header objectHeader, payload []byte, signature
 
 // verifyObject returns the payload of a request object and whether the client
 // signed it. Which algorithms are accepted follows from the registration alone.
-func verifyObject(client *store.Client, compact string) (payload []byte, signed bool, err error) {
+func (a *Authorizer) verifyObject(ctx context.Context, client *store.Client, compact string) (payload []byte, signed bool, err error) {
 	header, payload, signature, err := parseObject(compact)
 	if err != nil {
 		return nil, false, err
@@ -162,18 +164,19 @@ func verifyObject(client *store.Client, compact string) (payload []byte, signed 
 	if registered == algNone {
 		return nil, false, badObject("is signed, and the application registered the algorithm none")
 	}
-	if len(extra.JWKS) == 0 {
-		return nil, false, badObject("cannot be verified: the application registered no jwks")
-	}
-	keys, err := clientauth.PublicKeys(extra.JWKS, registered)
-	if err != nil {
-		return nil, false, err
-	}
 	// The verified bytes count, not those that were parsed before.
-	payload, err = clientauth.VerifySignature(compact, keys)
-	if err != nil {
+	payload, err = a.cfg.ClientAuth.Keys.Verify(ctx, client, compact, registered)
+	switch {
+	case errors.Is(err, clientauth.ErrNoKeys):
+		return nil, false, badObject("cannot be verified: the application registered no key that can sign")
+	case errors.Is(err, clientauth.ErrKeysUnavailable):
+		return nil, false, oauth.WithCause(err, oauth.CodeInvalidRequestObject,
+			"the request object cannot be verified: the application's jwks_uri gives no usable key set at the moment")
+	case errors.Is(err, clientauth.ErrAlgorithm), errors.Is(err, clientauth.ErrCritical), errors.Is(err, clientauth.ErrSignature):
 		return nil, false, oauth.WithCause(err, oauth.CodeInvalidRequestObject,
 			"the request object is not signed with a key and an algorithm that the application registered")
+	case err != nil:
+		return nil, false, err
 	}
 	return payload, true, nil
 }

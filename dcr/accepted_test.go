@@ -264,3 +264,19 @@ func TestRequestObjectsAreRegisteredWithTheirKeys(t *testing.T) {
 	// Without an algorithm any key that can sign will do.
 	f.register(with(`"require_signed_request_object":true,` + jwks(ecKey)))
 }
+
+// Keys by reference are good for all that keys in the registration are.
+func TestKeysByReferenceAreRegistered(t *testing.T) {
+	const uri = "https://client.example.com/jwks"
+	f := newFixture(t, options{})
+	for _, members := range []string{
+		`"token_endpoint_auth_method":"private_key_jwt"`,
+		`"token_endpoint_auth_method":"private_key_jwt","token_endpoint_auth_signing_alg":"PS256"`,
+		`"request_object_signing_alg":"ES256","require_signed_request_object":true`,
+	} {
+		info, stored := f.register(with(members + `,"jwks_uri":"` + uri + `"`))
+		if info.raw["jwks_uri"] != uri || stored.Extra().JWKSURI != uri || stored.Extra().JWKS != nil {
+			t.Errorf("%s: %v, stored %+v", members, info.raw, stored.Extra())
+		}
+	}
+}

@@ -141,8 +141,7 @@ func refusals() []refusal {
 	for _, method := range []string{"tls_client_auth", "self_signed_tls_client_auth", "client_secret", "NONE", "none ", "private_key", `client_secret_post\u0000`} {
 		member("method "+method, `"token_endpoint_auth_method":"`+method+`"`, "token_endpoint_auth_method: '")
 	}
-	member("private_key_jwt without keys", `"token_endpoint_auth_method":"private_key_jwt"`, "jwks is required")
-	member("private_key_jwt with keys by reference", `"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://client.example.com/jwks"`, "jwks is required")
+	member("private_key_jwt without keys", `"token_endpoint_auth_method":"private_key_jwt"`, "jwks or jwks_uri is required")
 	member("private_key_jwt with another algorithm's key", `"token_endpoint_auth_method":"private_key_jwt","token_endpoint_auth_signing_alg":"RS256",`+jwks(ecKey), "jwks has no key for the token_endpoint_auth_signing_alg 'RS256'")
 	member("private_key_jwt with a key for encryption", `"token_endpoint_auth_method":"private_key_jwt",`+jwks(strings.Replace(ecKey, `"kid"`, `"use":"enc","kid"`, 1)), "jwks has no key that can sign")
 	member("assertion algorithm none", `"token_endpoint_auth_method":"private_key_jwt","token_endpoint_auth_signing_alg":"none",`+jwks(ecKey), "token_endpoint_auth_signing_alg: 'none' is not one of")
@@ -278,7 +277,7 @@ func refusals() []refusal {
 	member("jwks with a point that is not on the curve", jwks(strings.Replace(ecKey, "MKBC", "AAAA", 1)), "jwks has a key that is not valid")
 	member("jwks with an unknown curve", jwks(strings.Replace(ecKey, "P-256", "P-192", 1)), "jwks has a key that is not valid")
 	member("jwks with a control character in kid", jwks(strings.Replace(ecKey, `"e"`, `"\u0000"`, 1)), "jwks has a kid, alg or use")
-	member("jwks with too many keys", jwks(strings.Split(strings.TrimSuffix(strings.Repeat(edKey+";", maxKeys+1), ";"), ";")...), "jwks has more than 20 keys")
+	member("jwks with too many keys", jwks(strings.Split(strings.TrimSuffix(strings.Repeat(edKey+";", 21), ";"), ";")...), "jwks has more than 20 keys")
 	member("jwks too large", `"jwks":{"keys":[],"x":"`+strings.Repeat("x", maxJWKS)+`"}`, "jwks is larger than 16 KiB")
 	member("jwks and jwks_uri", `"jwks_uri":"https://client.example.com/jwks",`+jwks(ecKey), "jwks and jwks_uri exclude each other")
 

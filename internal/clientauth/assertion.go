@@ -111,18 +111,20 @@ func parseClaims(payload []byte) (claims, error) {
 // verifyAssertion checks the signature and the claims of an assertion and, last,
 // that it was not used before.
 func (a *Authenticator) verifyAssertion(ctx context.Context, t *tenant.Tenant, client *store.Client, assertion string) error {
-	keys, err := a.registeredKeys(t, client)
-	if err != nil {
-		return err
-	}
-	payload, err := VerifySignature(assertion, keys)
+	payload, err := a.verifiedPayload(ctx, t, client, assertion)
 	switch {
 	case errors.Is(err, ErrAlgorithm):
 		return refused("is not a JWT signed with an algorithm that the client registered")
 	case errors.Is(err, ErrCritical):
 		return refused("has critical header parameters, and none is supported")
+	case errors.Is(err, ErrSignature):
+		return unproven("no key of the client verifies the assertion")
+	case errors.Is(err, ErrNoKeys):
+		return oauth.Errorf(oauth.CodeInvalidClient, "client authentication failed: the client registered no key that can verify an assertion")
+	case errors.Is(err, ErrKeysUnavailable):
+		return oauth.WithCause(err, oauth.CodeInvalidClient, "client authentication failed: the client's jwks_uri gives no usable key set at the moment")
 	case err != nil:
-		return unproven("no registered key verifies the assertion")
+		return err
 	}
 	c, err := parseClaims(payload)
 	if err != nil {

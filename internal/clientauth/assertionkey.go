@@ -1,6 +1,7 @@
 package clientauth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -16,41 +17,36 @@ import (
 // to private_key_jwt.
 var SigningAlgorithms = []string{"ES256", "RS256", "PS256", "EdDSA", "HS256"}
 
-// registeredKeys returns the keys that may sign the client's assertions. Which
+// verifiedPayload returns the payload of an assertion that the client signed. Which
 // algorithm goes with which key follows from the registration alone, so that a
 // header can neither demand none nor turn a public key into an HMAC secret.
-func (a *Authenticator) registeredKeys(t *tenant.Tenant, client *store.Client) ([]Key, error) {
-	extra := client.Extra()
-	if client.TokenEndpointAuthMethod == MethodSecretJWT {
-		return a.secretKey(t, client, extra.TokenEndpointAuthSigningAlg)
+func (a *Authenticator) verifiedPayload(ctx context.Context, t *tenant.Tenant, client *store.Client, assertion string) ([]byte, error) {
+	registered := client.Extra().TokenEndpointAuthSigningAlg
+	if client.TokenEndpointAuthMethod != MethodSecretJWT {
+		return a.Keys.Verify(ctx, client, assertion, registered)
 	}
-	if len(extra.JWKS) == 0 {
-		return nil, oauth.Errorf(oauth.CodeInvalidClient, "client authentication failed: the client registered no jwks")
-	}
-	keys, err := PublicKeys(extra.JWKS, extra.TokenEndpointAuthSigningAlg)
-	if errors.Is(err, errTooManyKeys) {
-		return nil, oauth.Errorf(oauth.CodeInvalidClient, "client authentication failed: the client's jwks has more than %d keys", maxKeys)
-	}
+	key, err := a.secretKey(t, client, registered)
 	if err != nil {
 		return nil, err
 	}
-	if len(keys) == 0 {
-		return nil, oauth.Errorf(oauth.CodeInvalidClient, "client authentication failed: the client's jwks has no key that can verify an assertion")
+	s, err := parseSigned(assertion, key.algorithms)
+	if err != nil {
+		return nil, err
 	}
-	return keys, nil
+	return s.verify([]verificationKey{key})
 }
 
 // secretKey returns the client's secret as an HMAC key.
-func (a *Authenticator) secretKey(t *tenant.Tenant, client *store.Client, registered string) ([]Key, error) {
+func (a *Authenticator) secretKey(t *tenant.Tenant, client *store.Client, registered string) (verificationKey, error) {
 	if registered != "" && registered != string(jose.HS256) {
-		return nil, oauth.Errorf(oauth.CodeInvalidClient, "client authentication failed: the client's token_endpoint_auth_signing_alg is not supported for client_secret_jwt")
+		return verificationKey{}, oauth.Errorf(oauth.CodeInvalidClient, "client authentication failed: the client's token_endpoint_auth_signing_alg is not supported for client_secret_jwt")
 	}
 	if a.Secrets == nil {
-		return nil, errors.New("clientauth: Authenticator.Secrets is required for client_secret_jwt")
+		return verificationKey{}, errors.New("clientauth: Authenticator.Secrets is required for client_secret_jwt")
 	}
 	secret, err := a.Secrets.Open(client.SealedSecret, t.ID()+"/"+client.ID)
 	if err != nil {
-		return nil, fmt.Errorf("clientauth: the sealed secret of client %s: %w", client.ID, err)
+		return verificationKey{}, fmt.Errorf("clientauth: the sealed secret of client %s: %w", client.ID, err)
 	}
-	return []Key{{material: secret, algorithms: []jose.SignatureAlgorithm{jose.HS256}}}, nil
+	return verificationKey{material: secret, algorithms: []jose.SignatureAlgorithm{jose.HS256}}, nil
 }

@@ -44,6 +44,9 @@ type Authenticator struct {
 	// required to authenticate clients that registered client_secret_jwt.
 	Secrets *seal.Box
 
+	// Keys gives the public keys of clients. Nil: those that are registered inline.
+	Keys *KeySets
+
 	// RequireRegisteredMethod refuses a secret in the body from a client that
 	// registered client_secret_basic, and HTTP Basic from one that registered
 	// client_secret_post.

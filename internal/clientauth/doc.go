@@ -17,8 +17,9 @@
 //  4. The proof is right: the secret by its digest, in constant time; an
 //     assertion by its signature, its claims, and by being new.
 //
-// What clients sign elsewhere with the keys that they registered is verified by the
-// same code, see [VerifySignature].
+// The keys of clients, those that they registered and those that they publish at a
+// jwks_uri, are one component, [KeySets], which also verifies what they sign
+// elsewhere.
 //
 // A failed authentication changes nothing, and nothing but an assertion that
 // passed every other check writes anything.
