@@ -39,7 +39,7 @@ func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request,
 			a.refuse(w, r, q, oauth.Errorf(oauth.CodeConsentRequired, "the user has to consent"))
 			return
 		}
-		a.showConsent(w, r, q, s, grant.ID == "")
+		a.showConsent(w, r, q, s, &grant)
 		return
 	}
 	a.complete(w, r, q, s, grant)
@@ -76,6 +76,9 @@ func (a *Authorizer) needsConsent(q *request, grant *store.Grant) bool {
 		return false
 	case grant.ID == "" || !oauth.Scope(grant.Scopes).HasAll(q.consentScope()):
 		return true
+	case grant.ClientRevision != q.client.Revision:
+		// It calls itself otherwise by now, or answers go elsewhere.
+		return true
 	}
 	// RFC 8252 §8.6: any program on the user's machine can claim a loopback
 	// redirect or a private scheme, so that an earlier consent says nothing about
@@ -111,8 +114,9 @@ func (a *Authorizer) Consent() http.Handler {
 			return
 		}
 		// What may be granted can grow while the page is open, by an administrator's
-		// hand; only what it showed is consented to.
-		if s == nil || !tx.Scope.HasAll(q.consentScope()) {
+		// hand, and the client can change what it calls itself; only what the page
+		// showed is consented to.
+		if s == nil || !tx.Scope.HasAll(q.consentScope()) || tx.Revision != q.client.Revision {
 			// Signed out, or in as somebody else, while the page was open: ask again.
 			a.begin(w, r, q)
 			return
@@ -233,9 +237,16 @@ func (a *Authorizer) saveGrant(ctx context.Context, q *request, s *signedIn, gra
 		case grant.ID == "":
 			grant = store.Grant{
 				TenantID: q.tenant.ID(), ID: rand.Text(), UserID: s.user.ID, ClientID: q.client.ID, Audience: q.audience(),
-				Scopes: scope, ConnectionID: s.session.ConnectionID, Version: 1, CreatedAt: now, UpdatedAt: now,
+				Scopes: scope, ConnectionID: s.session.ConnectionID, ClientRevision: q.client.Revision,
+				Version: 1, CreatedAt: now, UpdatedAt: now,
 			}
 			err = a.cfg.Stores.Grants.CreateGrant(ctx, grant)
+		case grant.ClientRevision != q.client.Revision:
+			// What was allowed to the client as it was says nothing about it as it is.
+			// The tokens that it has keep what they have.
+			grant.Scopes, grant.Claims = scope, nil
+			grant.ClientRevision, grant.ConnectionID, grant.UpdatedAt = q.client.Revision, s.session.ConnectionID, now
+			err = a.cfg.Stores.Grants.UpdateGrant(ctx, grant)
 		case oauth.Scope(grant.Scopes).HasAll(scope):
 			return grant, nil
 		default:

@@ -92,6 +92,7 @@ type ConsentPage struct {
 	Transaction string
 	User        string // how the user is known to themselves
 	FirstTime   bool   // the user never allowed this application anything
+	Changed     bool   // it calls itself or returns to something else than when the user allowed it
 	API         string // name of the API, empty for none
 	Scopes      []ScopeInfo
 	// Offline says that the access lasts until the user withdraws it.
@@ -206,15 +207,17 @@ func (a *Authorizer) showError(w http.ResponseWriter, t *tenant.Tenant, status i
 	a.pages.render(w, status, "error.html", &ErrorPage{Page: Page{Tenant: tenantInfo(t)}, Code: code, Description: description})
 }
 
-func (a *Authorizer) showConsent(w http.ResponseWriter, r *http.Request, q *request, s *signedIn, firstTime bool) {
+func (a *Authorizer) showConsent(w http.ResponseWriter, r *http.Request, q *request, s *signedIn, grant *store.Grant) {
 	page := &ConsentPage{
 		Page: Page{Tenant: tenantInfo(q.tenant)}, Client: a.clientInfo(q),
 		Action: q.tenant.URL(a.cfg.Tenants.Endpoints().Consent),
 		Transaction: a.seal(w, r, q, transaction{
-			Step: stepConsent, SID: s.session.SID, AuthenticatedAt: s.session.AuthenticatedAt, Scope: q.consentScope(),
+			Step: stepConsent, SID: s.session.SID, AuthenticatedAt: s.session.AuthenticatedAt,
+			Scope: q.consentScope(), Revision: q.client.Revision,
 		}),
 		User:      cmp.Or(s.user.Email, s.user.Username, s.user.Profile.Name, s.user.ID),
-		FirstTime: firstTime, Scopes: scopeInfo(q), Offline: q.offline,
+		FirstTime: grant.ID == "", Changed: grant.ID != "" && grant.ClientRevision != q.client.Revision,
+		Scopes: scopeInfo(q), Offline: q.offline,
 	}
 	if q.api != nil {
 		page.API = cmp.Or(q.api.Name, q.api.Audience)

@@ -29,8 +29,9 @@ type transaction struct {
 	// a logout to the session that the page was shown in.
 	SID             string    `json:"i,omitempty"`
 	AuthenticatedAt time.Time `json:"a,omitzero"`
-	// Scope is what the consent page showed.
-	Scope oauth.Scope `json:"x,omitempty"`
+	// Scope is what the consent page showed, Revision that of the client it showed.
+	Scope    oauth.Scope `json:"x,omitempty"`
+	Revision int64       `json:"v,omitempty"`
 	// Connection is the host connection that the browser was sent to, and
 	// Reauthenticate that it was sent for a fresh proof.
 	Connection     string `json:"c,omitempty"`

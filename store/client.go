@@ -52,6 +52,13 @@ type Client struct {
 
 	Metadata *ClientMetadata `json:"metadata,omitempty"`
 
+	// Registration is nil unless the client may manage its own registration.
+	Registration *ClientRegistration `json:"registration,omitempty"`
+
+	// Revision counts the changes of what users are shown of the client and of where
+	// they return to, from 0. What a user consented to is of one revision, see [Grant].
+	Revision int64 `json:"revision,omitempty"`
+
 	Version   int64     `json:"version"`
 	CreatedAt time.Time `json:"created_at"`
 	// ConfirmedAt is the time of the first grant. Zero: provisional.
@@ -107,6 +114,16 @@ type ClientMetadata struct {
 
 	RequirePushedAuthorizationRequests bool `json:"require_pushed_authorization_requests,omitempty"`
 	RequireSignedRequestObject         bool `json:"require_signed_request_object,omitempty"`
+}
+
+// ClientRegistration is what a client manages its registration with (RFC 7592).
+type ClientRegistration struct {
+	// TokenDigest is that of the registration access token.
+	TokenDigest Digest `json:"token_digest,omitzero"`
+	// PreviousTokenDigest is that of the token before, which is accepted until
+	// PreviousTokenUntil: the answer with the new one may have been lost.
+	PreviousTokenDigest Digest    `json:"previous_token_digest,omitzero"`
+	PreviousTokenUntil  time.Time `json:"previous_token_until,omitzero"`
 }
 
 // Extra returns the rare metadata, zero if there is none.
@@ -177,6 +194,10 @@ func (c Client) Clone() Client {
 		m.RequestURIs = slices.Clone(m.RequestURIs)
 		m.PostLogoutRedirectURIs = slices.Clone(m.PostLogoutRedirectURIs)
 		c.Metadata = &m
+	}
+	if c.Registration != nil {
+		r := *c.Registration
+		c.Registration = &r
 	}
 	return c
 }

@@ -21,11 +21,14 @@ type Grant struct {
 	Scopes   []string `json:"scopes,omitempty"`
 	// Claims are those that the client asked for by name (OpenID Connect Core §5.5),
 	// beyond what Scopes cover.
-	Claims       []string  `json:"claims,omitempty"`
-	ConnectionID string    `json:"connection_id,omitempty"`
-	Version      int64     `json:"version"`
-	CreatedAt    time.Time `json:"created_at"`
-	UpdatedAt    time.Time `json:"updated_at"`
+	Claims       []string `json:"claims,omitempty"`
+	ConnectionID string   `json:"connection_id,omitempty"`
+	// ClientRevision is the [Client]'s Revision that the user saw. The consent is
+	// remembered for that one alone.
+	ClientRevision int64     `json:"client_revision,omitempty"`
+	Version        int64     `json:"version"`
+	CreatedAt      time.Time `json:"created_at"`
+	UpdatedAt      time.Time `json:"updated_at"`
 }
 
 // Clone returns a copy that shares nothing with g.

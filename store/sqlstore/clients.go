@@ -56,6 +56,11 @@ func encodeClient(c store.Client) (record string, jwks []byte, err error) {
 		c.Metadata = &metadata
 	}
 	c.CreatedAt, c.ConfirmedAt, c.LastUsedAt = precise(c.CreatedAt), precise(c.ConfirmedAt), precise(c.LastUsedAt)
+	if c.Registration != nil {
+		registration := *c.Registration
+		registration.PreviousTokenUntil = precise(registration.PreviousTokenUntil)
+		c.Registration = &registration
+	}
 	record, err = encode(c)
 	return record, jwks, err
 }

@@ -18,13 +18,13 @@ type grants struct {
 }
 
 func newGrants(db *database) *grants {
-	const columns = `tenant_id, id, user_id, client_id, audience, scopes, claims, connection_id,
+	const columns = `tenant_id, id, user_id, client_id, audience, scopes, claims, connection_id, client_revision,
 		version, created_at, updated_at`
 	return &grants{
 		families: newFamilies(db),
 		db:       db,
 		create: db.write("create grant", `
-			INSERT INTO {prefix}grants (`+columns+`) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?10)
+			INSERT INTO {prefix}grants (`+columns+`) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, ?11)
 			ON CONFLICT DO NOTHING`),
 		get: db.read("read grant", `
 			SELECT `+columns+` FROM {prefix}grants WHERE tenant_id = ?1 AND id = ?2`),
@@ -40,8 +40,8 @@ func newGrants(db *database) *grants {
 		versionOf: db.read("read version of grant", `
 			SELECT version FROM {prefix}grants WHERE tenant_id = ?1 AND id = ?2`),
 		update: db.write("update grant", `
-			UPDATE {prefix}grants SET scopes = ?4, claims = ?5, connection_id = ?6, version = version + 1,
-				created_at = ?7, updated_at = ?8
+			UPDATE {prefix}grants SET scopes = ?4, claims = ?5, connection_id = ?6, client_revision = ?7, version = version + 1,
+				created_at = ?8, updated_at = ?9
 			WHERE tenant_id = ?1 AND id = ?2 AND version = ?3`),
 		remove: db.write("delete grant", `
 			DELETE FROM {prefix}grants WHERE tenant_id = ?1 AND id = ?2`),
@@ -58,7 +58,7 @@ func newGrants(db *database) *grants {
 func scanGrant(r row) (store.Grant, error) {
 	var g store.Grant
 	err := r.Scan(&g.TenantID, &g.ID, &g.UserID, &g.ClientID, &g.Audience, jsonColumn{&g.Scopes}, jsonColumn{&g.Claims}, &g.ConnectionID,
-		&g.Version, timeColumn{&g.CreatedAt}, timeColumn{&g.UpdatedAt})
+		&g.ClientRevision, &g.Version, timeColumn{&g.CreatedAt}, timeColumn{&g.UpdatedAt})
 	return g, err
 }
 
@@ -71,7 +71,7 @@ func (s *grants) CreateGrant(ctx context.Context, g store.Grant) error {
 	if err != nil {
 		return err
 	}
-	return created(s.create.exec(ctx, g.TenantID, g.ID, g.UserID, g.ClientID, g.Audience, scopes, claims, g.ConnectionID,
+	return created(s.create.exec(ctx, g.TenantID, g.ID, g.UserID, g.ClientID, g.Audience, scopes, claims, g.ConnectionID, g.ClientRevision,
 		micros(g.CreatedAt), micros(g.UpdatedAt)))
 }
 
@@ -95,7 +95,7 @@ func (s *grants) UpdateGrant(ctx context.Context, g store.Grant) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.update.exec(ctx, g.TenantID, g.ID, g.Version, scopes, claims, g.ConnectionID,
+	n, err := s.update.exec(ctx, g.TenantID, g.ID, g.Version, scopes, claims, g.ConnectionID, g.ClientRevision,
 		micros(g.CreatedAt), micros(g.UpdatedAt))
 	if err != nil || n > 0 {
 		return err
