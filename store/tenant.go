@@ -11,11 +11,14 @@ type Tenant struct {
 	ID string `json:"id"`
 	// Issuer is the issuer identifier, byte for byte as it appears in tokens and
 	// metadata; a trailing slash counts.
-	Issuer    string         `json:"issuer"`
-	Settings  TenantSettings `json:"settings"`
-	Version   int64          `json:"version"`
-	CreatedAt time.Time      `json:"created_at"`
-	UpdatedAt time.Time      `json:"updated_at"`
+	Issuer   string         `json:"issuer"`
+	Settings TenantSettings `json:"settings"`
+	// PairwiseSalt is what pairwise identifiers are computed with. It is made once
+	// and never replaced: every one of them would change. Empty: not needed yet.
+	PairwiseSalt Sealed    `json:"pairwise_salt,omitempty"`
+	Version      int64     `json:"version"`
+	CreatedAt    time.Time `json:"created_at"`
+	UpdatedAt    time.Time `json:"updated_at"`
 }
 
 // TenantSettings is what a tenant's administrators may change. The zero value is
@@ -55,6 +58,7 @@ type TenantFlags struct {
 // Clone returns a copy that shares nothing with t.
 func (t Tenant) Clone() Tenant {
 	t.Settings.AllowedLogoutURLs = slices.Clone(t.Settings.AllowedLogoutURLs)
+	t.PairwiseSalt = slices.Clone(t.PairwiseSalt)
 	return t
 }
 

@@ -65,6 +65,7 @@ const DefaultID = "default"
 type Directory struct {
 	cfg      Config
 	box      *seal.Box
+	salts    *seal.Box
 	guard    *management.Guard
 	anchored bool // requests are tied to the host of the tenant's issuer
 	single   bool // the tenant DefaultID follows cfg.Issuer
@@ -78,6 +79,7 @@ type Directory struct {
 type entry struct {
 	snapshot atomic.Pointer[Tenant]
 	keys     *keyring
+	salt     atomic.Pointer[[]byte] // of pairwise identifiers; never changes
 }
 
 // New checks cfg. It reads and writes no store and starts no goroutine.
@@ -113,6 +115,9 @@ func New(cfg Config) (*Directory, error) {
 		return nil, err
 	}
 	if d.box, err = seal.New("signing-key", cfg.Secrets...); err != nil {
+		return nil, fmt.Errorf("tenant: Config.Secrets: %w", err)
+	}
+	if d.salts, err = seal.New("pairwise-salt", cfg.Secrets...); err != nil {
 		return nil, fmt.Errorf("tenant: Config.Secrets: %w", err)
 	}
 	if d.cfg.KeyStaleness == 0 {
@@ -175,6 +180,7 @@ func (d *Directory) Tenant(ctx context.Context, id string) (*Tenant, error) {
 	}
 	t := newTenant(record, e.keys, &d.cfg)
 	e.snapshot.Store(t)
+	d.resealSalt(ctx, e, &record)
 	return t, nil
 }
 

@@ -101,6 +101,14 @@ func (b *Box) Open(sealed []byte, context string) ([]byte, error) {
 	return nil, ErrOpen
 }
 
+// Current reports whether the secret that seals now can open a value. What only a
+// former secret can open has to be sealed anew before that secret goes.
+func (b *Box) Current(sealed []byte, context string) bool {
+	only := Box{current: b.current}
+	_, err := only.Open(sealed, context)
+	return err == nil
+}
+
 // Strict decoding: base64 with stray trailing bits would give one sealed value
 // several spellings.
 var encoding = base64.RawURLEncoding.Strict()

@@ -114,3 +114,35 @@ func BenchmarkSealOpen(b *testing.B) {
 		}
 	}
 }
+
+// Current tells what has to be sealed anew before a former secret goes.
+func TestCurrent(t *testing.T) {
+	former, newer := bytes.Repeat([]byte("f"), MinSecret), bytes.Repeat([]byte("n"), MinSecret)
+	before, err := New("test", former)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := New("test", newer, former)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := before.Seal([]byte("value"), "context")
+	for name, test := range map[string]struct {
+		box    *Box
+		sealed []byte
+		want   bool
+	}{
+		"sealed by it":           {before, sealed, true},
+		"sealed by a former one": {after, sealed, false},
+		"sealed anew":            {after, after.Seal([]byte("value"), "context"), true},
+		"altered":                {before, append(bytes.Clone(sealed[:len(sealed)-1]), sealed[len(sealed)-1]^1), false},
+		"nothing":                {before, nil, false},
+	} {
+		if got := test.box.Current(test.sealed, "context"); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if before.Current(sealed, "another context") {
+		t.Error("another context")
+	}
+}
