@@ -19,8 +19,8 @@ const authTimePrecision = time.Second
 // proceed answers for a user who is signed in: with the consent page if consent
 // is needed, else with the authorization response.
 func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request, s *signedIn) {
-	if !q.hintAllows(s) {
-		a.refuse(w, r, q, errOtherUser)
+	if err := a.checkHint(r.Context(), q, s); err != nil {
+		a.refuse(w, r, q, err)
 		return
 	}
 	grant, err := a.cfg.Stores.Grants.FindGrant(r.Context(), q.tenant.ID(), s.user.ID, q.client.ID, q.audience())
@@ -50,11 +50,25 @@ var errLoginRequired = oauth.Errorf(oauth.CodeLoginRequired, "the user has to si
 // errOtherUser is for a login as somebody else than id_token_hint names.
 var errOtherUser = oauth.Errorf(oauth.CodeLoginRequired, "the user who signed in is not the one of id_token_hint")
 
-// hintAllows reports whether the user may be served: OpenID Connect Core §3.1.2.2
-// forbids tokens for another user than the hint names, also after a login that
-// the request itself asked for.
-func (q *request) hintAllows(s *signedIn) bool {
-	return q.hintedSub == "" || q.hintedSub == s.user.ID
+// checkHint refuses another user than the hint names: OpenID Connect Core §3.1.2.2
+// forbids tokens for one, also after a login that the request itself asked for.
+func (a *Authorizer) checkHint(ctx context.Context, q *request, s *signedIn) error {
+	allowed, err := a.hintAllows(ctx, q, s.user.ID)
+	if err == nil && !allowed {
+		return errOtherUser
+	}
+	return err
+}
+
+// hintAllows reports whether the hint, if there is one, names the user. A hint has
+// the sub by which the client knows its user, which cannot be turned back into the
+// user where it is pairwise; so the user's is computed and compared.
+func (a *Authorizer) hintAllows(ctx context.Context, q *request, userID string) (bool, error) {
+	if q.hintedSub == "" {
+		return true, nil
+	}
+	sub, err := a.cfg.Tokens.Subject(ctx, q.tenant, q.client, userID)
+	return err == nil && sub == q.hintedSub, err
 }
 
 // consentScope is what the user is asked to allow: the scope, and lasting access
@@ -121,8 +135,8 @@ func (a *Authorizer) Consent() http.Handler {
 			a.begin(w, r, q)
 			return
 		}
-		if !q.hintAllows(s) {
-			a.refuse(w, r, q, errOtherUser)
+		if err := a.checkHint(ctx, q, s); err != nil {
+			a.refuse(w, r, q, err)
 			return
 		}
 		grant, err := a.cfg.Stores.Grants.FindGrant(ctx, t.ID(), s.user.ID, q.client.ID, q.audience())

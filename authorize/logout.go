@@ -20,7 +20,7 @@ type logoutEntry struct {
 	endpoint string
 	parse    func(context.Context, *tenant.Tenant, oauth.Parameters) (*logoutRequest, error)
 	// immediate reports whether the user need not be asked.
-	immediate func(*http.Request, *logoutRequest, *store.Session) bool
+	immediate func(*http.Request, *logoutRequest, *store.Session) (bool, error)
 }
 
 // EndSession serves the end-session endpoint, GET and POST (RP-Initiated Logout
@@ -28,7 +28,9 @@ type logoutEntry struct {
 func (a *Authorizer) EndSession() http.Handler {
 	return a.logoutHandler(&logoutEntry{
 		step: stepLogout, endpoint: a.cfg.Tenants.Endpoints().EndSession, parse: a.parseLogout,
-		immediate: func(_ *http.Request, q *logoutRequest, s *store.Session) bool { return q.hints(s) },
+		immediate: func(r *http.Request, q *logoutRequest, s *store.Session) (bool, error) {
+			return a.hints(r.Context(), q, s)
+		},
 	})
 }
 
@@ -37,8 +39,8 @@ func (a *Authorizer) EndSession() http.Handler {
 func (a *Authorizer) LegacyLogout() http.Handler {
 	return a.logoutHandler(&logoutEntry{
 		step: stepLegacyLogout, endpoint: a.cfg.Tenants.Endpoints().LegacyLogout, parse: a.parseLegacyLogout,
-		immediate: func(r *http.Request, q *logoutRequest, _ *store.Session) bool {
-			return q.client != nil && q.location != "" && isNavigation(r)
+		immediate: func(r *http.Request, q *logoutRequest, _ *store.Session) (bool, error) {
+			return q.client != nil && q.location != "" && isNavigation(r), nil
 		},
 	})
 }
@@ -69,7 +71,14 @@ func (a *Authorizer) logoutHandler(entry *logoutEntry) http.Handler {
 			a.failLogout(w, r, t, err)
 			return
 		}
-		if session == nil || entry.immediate(r, q, session) {
+		immediate := session == nil
+		if !immediate {
+			if immediate, err = entry.immediate(r, q, session); err != nil {
+				a.failLogout(w, r, t, err)
+				return
+			}
+		}
+		if immediate {
 			a.endSession(w, r, q, session)
 			return
 		}
@@ -132,7 +141,7 @@ func (a *Authorizer) endSession(w http.ResponseWriter, r *http.Request, q *logou
 			a.failLogout(w, r, q.tenant, err)
 			return
 		}
-		frames = logoutFrames(q.tenant, session, clients)
+		frames = a.logoutFrames(r.Context(), q.tenant, session, clients)
 	}
 	if !sessionDigest(r, q.tenant).IsZero() {
 		cookie := newCookie(q.tenant, sessionCookie, "")

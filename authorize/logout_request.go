@@ -28,8 +28,17 @@ type logoutRequest struct {
 
 // hints reports whether the request's ID token was issued to the user of the
 // session. Whoever holds one need not ask the user (RP-Initiated Logout §2, §6).
-func (q *logoutRequest) hints(s *store.Session) bool {
-	return q.hint != nil && (q.hint.SID == s.SID || q.hint.Subject == s.UserID)
+// sid and sub of the token are as its client knows them.
+func (a *Authorizer) hints(ctx context.Context, q *logoutRequest, s *store.Session) (bool, error) {
+	if q.hint == nil {
+		return false, nil
+	}
+	sid, err := a.cfg.Tokens.SessionID(ctx, q.tenant, q.client, s.SID)
+	if err != nil || q.hint.SID == sid {
+		return err == nil, err
+	}
+	sub, err := a.cfg.Tokens.Subject(ctx, q.tenant, q.client, s.UserID)
+	return err == nil && q.hint.Subject == sub, err
 }
 
 // parseLogout checks the parameters of RP-Initiated Logout §2. logout_hint and

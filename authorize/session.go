@@ -105,8 +105,8 @@ func (a *Authorizer) currentSession(w http.ResponseWriter, r *http.Request, q *r
 	}
 	// OpenID Connect Core §3.1.2.2: tokens must not be for another user than the
 	// hint names.
-	if q.hintedSub != "" && q.hintedSub != session.UserID {
-		return nil, nil
+	if allowed, err := a.hintAllows(ctx, q, session.UserID); err != nil || !allowed {
+		return nil, err
 	}
 	return a.admit(ctx, q, *session)
 }

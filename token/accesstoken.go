@@ -51,7 +51,7 @@ func (m *minting) accessToken(ctx context.Context) (string, error) {
 		return m.issuer.accessTokens.SealString(at.encode(), m.tenant.ID()), nil
 	}
 	p := accessTokenPayload{
-		Subject:  a.UserID,
+		Subject:  m.subject,
 		Audience: m.api.Audience,
 		AuthTime: unix(a.AuthTime),
 		ACR:      a.ACR,
@@ -102,7 +102,9 @@ func splice(payload, custom []byte) []byte {
 
 // openedToken is what an access token says, opaque or JWT. One for a user has a
 // grant and a family. One for a client itself has neither, and clientSubject at
-// the end of userID.
+// the end of userID. The userID of a JWT is its sub, which is pairwise if the
+// client's subjects are: it is compared with what the grant's user has, and finds
+// nobody.
 type openedToken struct {
 	clientID, userID, grantID, family string
 

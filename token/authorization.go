@@ -48,6 +48,9 @@ func (a *Authorization) validate() error {
 	case strings.HasSuffix(a.UserID, clientSubject):
 		// RFC 9068 §5: an API must not take a user for a client.
 		return errors.New("token: the identifier of a user must not end with " + clientSubject)
+	case strings.HasPrefix(a.UserID, pairwisePrefix):
+		// Nor one user for another.
+		return errors.New("token: the identifier of a user must not begin with " + pairwisePrefix)
 	case a.RequireAuthTime && a.AuthTime.IsZero():
 		return errors.New("token: an authorization that requires auth_time has none")
 	}

@@ -74,6 +74,13 @@
 // assertion, a revocation is one store call and an introspection at most two; for
 // a value that is no token, or none of the caller's business, there is none.
 //
+// # Subjects
+//
+// [Issuer.Subject] and [Issuer.SessionID] say by which sub and sid a client knows a
+// user and a session. Nothing else goes into what a client or an API reads. A
+// pairwise sub cannot be turned back: what comes with a token is found through its
+// grant, and a hint is compared with the sub of the user at hand.
+//
 // # Claims
 //
 // Standard claims follow the granted scopes (OpenID Connect Core §5.4). They are

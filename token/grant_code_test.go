@@ -378,7 +378,8 @@ func TestCodeNeedsACompleteAuthorization(t *testing.T) {
 		"connection": func(a *Authorization) { a.ConnectionID = "" },
 		"grant":      func(a *Authorization) { a.GrantID = "" },
 		"its own kind of identifier (RFC 9068 §5)": func(a *Authorization) { a.UserID = "web@clients" },
-		"auth_time": func(a *Authorization) { a.RequireAuthTime, a.AuthTime = true, time.Time{} },
+		"its own kind of identifier, pairwise":     func(a *Authorization) { a.UserID = "pairwise|x" },
+		"auth_time":                                func(a *Authorization) { a.RequireAuthTime, a.AuthTime = true, time.Time{} },
 	} {
 		a := f.authorization(webClient, "", "openid")
 		change(&a)

@@ -87,7 +87,7 @@ func (m *minting) idToken(ctx context.Context, accessToken, code string, claims 
 	a := &m.authorization
 	p := idTokenPayload{
 		Issuer:         m.tenant.Issuer(),
-		Subject:        a.UserID,
+		Subject:        m.subject,
 		Audience:       a.ClientID,
 		Expiry:         m.now.Add(m.issuer.idTokenLifetime).Unix(),
 		IssuedAt:       m.now.Unix(),
@@ -95,7 +95,7 @@ func (m *minting) idToken(ctx context.Context, accessToken, code string, claims 
 		Nonce:          a.Nonce,
 		ACR:            a.ACR,
 		AMR:            a.AMR,
-		SID:            a.SID,
+		SID:            m.sid,
 		standardClaims: claims,
 	}
 	if accessToken != "" {

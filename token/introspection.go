@@ -114,17 +114,18 @@ func (i *Issuer) introspect(ctx context.Context, r *request) (introspection, err
 	if concerned, err := i.concerned(ctx, r, &at); err != nil || !concerned {
 		return inactive, err
 	}
+	subject := at.userID
 	if at.forClient() {
 		err = i.clientAlive(ctx, r, at.clientID)
 	} else {
-		_, _, err = i.alive(ctx, r.tenant, &at, r.now)
+		subject, err = i.aliveSubject(ctx, r, &at)
 	}
 	if err != nil {
 		return inactive, systemError(err)
 	}
 	answer := introspection{
 		Active: true, Scope: at.scope.String(), ClientID: at.clientID, TokenType: "Bearer",
-		Expiry: at.expires.Unix(), IssuedAt: at.issued.Unix(), Subject: at.userID, Issuer: r.tenant.Issuer(), ID: at.id,
+		Expiry: at.expires.Unix(), IssuedAt: at.issued.Unix(), Subject: subject, Issuer: r.tenant.Issuer(), ID: at.id,
 	}
 	switch {
 	case len(at.audience) == 1:
@@ -135,6 +136,16 @@ func (i *Issuer) introspect(ctx context.Context, r *request) (introspection, err
 		answer.Audience = r.tenant.UserInfoAudience() // all that an opaque token opens
 	}
 	return answer, nil
+}
+
+// aliveSubject returns whom a user's token is about, as its client knows them: an
+// API is told no more by introspection than a JWT says.
+func (i *Issuer) aliveSubject(ctx context.Context, r *request, at *openedToken) (string, error) {
+	user, client, err := i.alive(ctx, r.tenant, at, r.now)
+	if err != nil {
+		return "", err
+	}
+	return i.Subject(ctx, r.tenant, client, user.ID)
 }
 
 // systemError returns err unless it says that the token is not alive.
@@ -224,9 +235,17 @@ func (i *Issuer) introspectRefreshToken(ctx context.Context, r *request, rt *ref
 	if err != nil {
 		return inactive, err
 	}
+	subject, err := i.Subject(ctx, r.tenant, r.client, user.ID)
+	if err != nil {
+		return inactive, err
+	}
+	sid, err := i.SessionID(ctx, r.tenant, r.client, a.SID)
+	if err != nil {
+		return inactive, err
+	}
 	return introspection{
 		Active: true, Scope: scope.String(), ClientID: a.ClientID,
 		Expiry: rt.until(rt.issued, i.refreshIdle).Unix(), IssuedAt: rt.issued.Unix(),
-		Subject: user.ID, Issuer: r.tenant.Issuer(), SID: a.SID,
+		Subject: subject, Issuer: r.tenant.Issuer(), SID: sid,
 	}, nil
 }

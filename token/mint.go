@@ -27,6 +27,9 @@ type minting struct {
 	lifetime      time.Duration // of the access token
 	now           time.Time
 
+	// subject and sid are the user and the session as the client knows them.
+	subject, sid string
+
 	idTokenKey idTokenKey // zero: no ID token
 	custom     customClaims
 }
@@ -35,8 +38,14 @@ type minting struct {
 // ID token, accessToken for an access token.
 func (m *minting) prepare(ctx context.Context, idToken, accessToken bool) error {
 	m.lifetime = m.issuer.lifetime(m.api)
+	var err error
+	if m.subject, err = m.issuer.Subject(ctx, m.tenant, m.client, m.authorization.UserID); err != nil {
+		return err
+	}
+	if m.sid, err = m.issuer.SessionID(ctx, m.tenant, m.client, m.authorization.SID); err != nil {
+		return err
+	}
 	if idToken {
-		var err error
 		if m.idTokenKey, err = m.issuer.idTokenKey(m.tenant, m.client); err != nil {
 			return err
 		}
@@ -48,7 +57,6 @@ func (m *minting) prepare(ctx context.Context, idToken, accessToken bool) error 
 	if accessToken && m.api != nil {
 		kinds |= accessTokenClaims
 	}
-	var err error
 	m.custom, err = m.issuer.customClaims(ctx, ClaimsInput{
 		TenantID: m.tenant.ID(), Client: m.client, User: m.user,
 		Scope: m.authorization.Scope, Audience: m.authorization.Audience,

@@ -31,7 +31,9 @@ func (i *Issuer) RevokeSession(ctx context.Context, t *tenant.Tenant, sid string
 // ErrInvalidHint says that a value is not an ID token of this provider.
 var ErrInvalidHint = errors.New("token: not an ID token of this issuer")
 
-// Hint is what an ID token says that comes back as id_token_hint.
+// Hint is what an ID token says that comes back as id_token_hint. Subject and SID
+// are as the client knows them: compare with [Issuer.Subject] and
+// [Issuer.SessionID].
 type Hint struct {
 	ClientID string
 	Subject  string
@@ -137,9 +139,17 @@ func (i *Issuer) LogoutToken(ctx context.Context, t *tenant.Tenant, client *stor
 	if client.Extra().IDTokenSignedResponseAlg == algES256 {
 		alg = algES256
 	}
+	subject, err := i.Subject(ctx, t, client, session.UserID)
+	if err != nil {
+		return "", err
+	}
+	sid, err := i.SessionID(ctx, t, client, session.SID)
+	if err != nil {
+		return "", err
+	}
 	now := i.now()
 	payload, err := json.Marshal(logoutTokenPayload{
-		Issuer: t.Issuer(), Subject: session.UserID, Audience: client.ID, SID: session.SID,
+		Issuer: t.Issuer(), Subject: subject, Audience: client.ID, SID: sid,
 		IssuedAt: now.Unix(), Expiry: now.Add(logoutTokenLifetime).Unix(), ID: rand.Text(),
 	})
 	if err != nil {

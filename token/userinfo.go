@@ -95,7 +95,12 @@ func (i *Issuer) userInfo(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 	if err != nil {
 		return nil, err
 	}
-	payload, err := json.Marshal(userInfoPayload{Subject: user.ID, standardClaims: claimsFor(user, at.scope)})
+	// OpenID Connect Core §5.3.2: the sub of the ID token.
+	subject, err := i.Subject(ctx, t, client, user.ID)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := json.Marshal(userInfoPayload{Subject: subject, standardClaims: claimsFor(user, at.scope)})
 	if err != nil {
 		return nil, err
 	}
@@ -121,10 +126,16 @@ func (i *Issuer) alive(ctx context.Context, t *tenant.Tenant, at *openedToken, n
 	if err != nil {
 		return nil, nil, err
 	}
-	if grant.UserID != at.userID || grant.ClientID != at.clientID {
+	userID := grant.UserID
+	if at.audience != nil { // a JWT names the user as its client knows them
+		if userID, err = i.Subject(ctx, t, &client, userID); err != nil {
+			return nil, nil, err
+		}
+	}
+	if userID != at.userID || grant.ClientID != at.clientID {
 		return nil, nil, dead(errors.New("the grant is of another user or client"))
 	}
-	user, err := i.connections.Admit(ctx, t, &client, grant.ConnectionID, at.userID)
+	user, err := i.connections.Admit(ctx, t, &client, grant.ConnectionID, grant.UserID)
 	if errors.Is(err, connection.ErrNotAllowed) {
 		return nil, nil, dead(err)
 	}
