@@ -43,7 +43,8 @@ type Config struct {
 	Secret []byte
 
 	// PreviousSecrets still open what they sealed. To replace Secret, move it here
-	// and keep it until the longest-lived refresh token has been used or expired.
+	// and keep it until the longest-lived refresh token has been used or expired, and
+	// each tenant has served a request.
 	PreviousSecrets [][]byte
 
 	// Endpoints says where endpoints are mounted. Zero: the default paths.

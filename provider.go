@@ -87,7 +87,7 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	if p.registrar, err = dcr.New(dcr.Config{
-		Stores: cfg.Stores, Tenants: p.tenants, Secrets: cfg.secrets(),
+		Stores: cfg.Stores, Tenants: p.tenants, Secrets: cfg.secrets(), Outbound: outbound,
 		Redirects: cfg.Registration.Redirects, Limiter: cfg.Registration.Limiter, Rate: cfg.Registration.Rate,
 		TrustedProxies: cfg.TrustedProxies, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
@@ -113,7 +113,7 @@ func capabilities() tenant.Capabilities {
 		IntrospectionSigningAlgs:     token.IntrospectionSigningAlgs(),
 		IDTokenSigningAlgs:           token.IDTokenSigningAlgs(),
 		CodeChallengeMethods:         []string{"S256"},
-		SubjectTypes:                 []string{"public"},
+		SubjectTypes:                 token.SubjectTypes(),
 		RequestObjectSigningAlgs:     authorize.RequestObjectSigningAlgs(),
 		FrontchannelLogout:           true,
 		BackchannelLogout:            true,

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -25,6 +26,9 @@ type Config struct {
 	// Secrets seal client secrets where an algorithm needs the secret itself. The
 	// first one seals. Each has at least 32 bytes.
 	Secrets [][]byte
+
+	// Outbound fetches sector_identifier_uri. Nil: one without exemptions.
+	Outbound *httpx.Outbound
 
 	// Redirects says which redirect URIs may be registered.
 	Redirects RedirectPolicy
@@ -72,6 +76,7 @@ type Registrar struct {
 	cfg     Config
 	limiter Limiter
 	secrets *seal.Box
+	sectors *sectorFetcher
 
 	warnProxy sync.Once
 }
@@ -94,7 +99,10 @@ func New(cfg Config) (*Registrar, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Registrar{cfg: cfg, limiter: cfg.Limiter, secrets: secrets}
+	if cfg.Outbound == nil {
+		cfg.Outbound = httpx.NewOutbound(httpx.OutboundConfig{})
+	}
+	r := &Registrar{cfg: cfg, limiter: cfg.Limiter, secrets: secrets, sectors: newSectorFetcher(cfg.Outbound, cfg.Now)}
 	if r.limiter == nil {
 		if r.limiter, err = newLocalLimiter(cfg.Rate, cfg.Now); err != nil {
 			return nil, err

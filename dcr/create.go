@@ -47,6 +47,12 @@ func (r *Registrar) CreateClient(ctx context.Context, c store.Client, secret str
 	if secret != "" && !m.hasSecret() {
 		return store.Client{}, "", fmt.Errorf("dcr: token_endpoint_auth_method %s has no secret", m.client.TokenEndpointAuthMethod)
 	}
+	if err := r.checkSectorDocument(ctx, m); err != nil {
+		if !oauth.Internal(err) {
+			err = errors.New(oauth.AsError(err).Description)
+		}
+		return store.Client{}, "", fmt.Errorf("dcr: %w", err)
+	}
 	if c.ID != "" {
 		if err := r.clear(ctx, c.TenantID, c.ID); err != nil {
 			return store.Client{}, "", fmt.Errorf("dcr: %w", err)

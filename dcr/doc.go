@@ -12,6 +12,8 @@
 //     "" mean that a member was left out.
 //   - Every member that is stored was validated. An error names the member and
 //     the rule, so that a developer can act on it.
+//   - sector_identifier_uri is fetched when nothing else is wrong. It is the one
+//     request that a registration sends, and [Config].Outbound bounds it.
 //   - One store call creates the client. Its secret is generated, answered once and
 //     kept as a digest; a client whose registered algorithms key on the secret
 //     keeps it sealed besides.

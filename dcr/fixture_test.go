@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/store/memstore"
 	"github.com/opkit/opkit/tenant"
@@ -24,6 +26,8 @@ type fixture struct {
 	handler   http.Handler
 	secrets   [][]byte
 	log       *bytes.Buffer // what was logged, also sent to the test's output
+	documents *documents
+	now       time.Time
 }
 
 type options struct {
@@ -37,7 +41,7 @@ var start = time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
 
 func newFixture(t testing.TB, o options) *fixture {
 	t.Helper()
-	f := &fixture{t: t, stores: memstore.New().Stores(), secrets: [][]byte{bytes.Repeat([]byte("k"), 32)}, log: &bytes.Buffer{}}
+	f := &fixture{t: t, stores: memstore.New().Stores(), secrets: [][]byte{bytes.Repeat([]byte("k"), 32)}, log: &bytes.Buffer{}, now: start}
 	for _, a := range []store.API{
 		{TenantID: tenant.DefaultID, ID: "a1", Audience: "appointments:api", Scopes: []store.APIScope{{Value: "appointments"}, {Value: "read:contacts"}}},
 		{TenantID: tenant.DefaultID, ID: "a2", Audience: "notes:api", Scopes: []store.APIScope{{Value: "notes"}}},
@@ -50,7 +54,7 @@ func newFixture(t testing.TB, o options) *fixture {
 	if o.stores != nil {
 		o.stores(&f.stores)
 	}
-	now := func() time.Time { return start }
+	now := func() time.Time { return f.now }
 	directory, err := tenant.New(tenant.Config{
 		Stores: f.stores, Secrets: f.secrets, Issuer: "https://login.example.com", Now: now,
 		Settings: store.TenantSettings{
@@ -72,9 +76,30 @@ func newFixture(t testing.TB, o options) *fixture {
 	if f.registrar, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
+	f.documents = &documents{byURL: map[string]string{}}
+	f.registrar.sectors.outbound = f.documents
 	f.handler = f.registrar.Registration()
 	t.Cleanup(func() { t.Output().Write(f.log.Bytes()) })
 	return f
+}
+
+// documents is the internet: what is at a URL. Anything else cannot be fetched.
+type documents struct {
+	byURL   map[string]string
+	fetched []string
+	wait    func()
+}
+
+func (d *documents) Fetch(ctx context.Context, url, accept string) (httpx.Fetched, error) {
+	if d.wait != nil {
+		d.wait()
+		return httpx.Fetched{}, ctx.Err()
+	}
+	d.fetched = append(d.fetched, url+" "+accept)
+	if body, ok := d.byURL[url]; ok {
+		return httpx.Fetched{Body: []byte(body)}, nil
+	}
+	return httpx.Fetched{}, fmt.Errorf("dial tcp 10.0.0.1:443: %w", httpx.ErrForbiddenAddress)
 }
 
 // post sends a registration.

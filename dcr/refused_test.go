@@ -293,9 +293,21 @@ func refusals() []refusal {
 			member(name+" "+alg, fmt.Sprintf("%q:%q", name, alg), name+": "+quote(alg)+" is not supported")
 		}
 	}
-	for _, v := range []string{"pairwise", "Public", "ephemeral"} {
-		member("subject_type "+v, `"subject_type":"`+v+`"`, "subject_type: "+quote(v)+" is not one of public")
+	for _, v := range []string{"Pairwise", "Public", "ephemeral"} {
+		member("subject_type "+v, `"subject_type":"`+v+`"`, "subject_type: "+quote(v)+" is not one of public, pairwise")
 	}
+
+	// Sectors.
+	pairwise := func(rule, text string, uris ...string) {
+		member("pairwise with "+rule, `"subject_type":"pairwise",`+redirects(uris...), "sector_identifier_uri is required for subject_type pairwise: "+text)
+	}
+	pairwise("two hosts", "the redirect URIs have more than one host", "https://client.example.com/cb", "https://client.example.org/cb")
+	pairwise("a subdomain", "the redirect URIs have more than one host", "https://client.example.com/cb", "https://www.client.example.com/cb")
+	pairwise("a loopback redirect", "not every redirect URI is an https URI", "http://127.0.0.1/cb")
+	pairwise("a private-use scheme", "not every redirect URI is an https URI", "com.example.app:/cb")
+	pairwise("one URI on the device", "not every redirect URI is an https URI", "https://client.example.com/cb", "com.example.app:/cb")
+	member("a sector that cannot be fetched", `"sector_identifier_uri":"https://absent.example/s.json"`, "sector_identifier_uri: 'https://absent.example/s.json' cannot be fetched")
+	member("a pairwise sector that cannot be fetched", `"subject_type":"pairwise","sector_identifier_uri":"https://absent.example/p.json"`, "sector_identifier_uri: 'https://absent.example/p.json' cannot be fetched")
 	for _, alg := range []string{"HS256", "None", "RS512", "RSA1_5"} {
 		member("request_object_signing_alg "+alg, `"request_object_signing_alg":"`+alg+`",`+jwks(ecKey), "request_object_signing_alg: "+quote(alg)+" is not one of ES256, RS256, PS256, EdDSA, none")
 	}

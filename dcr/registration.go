@@ -72,6 +72,10 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request) (*clientI
 	if err != nil {
 		return nil, err
 	}
+	// Last of all, when nothing else is wrong: this sends a request for a stranger.
+	if err := r.checkSectorDocument(req.Context(), m); err != nil {
+		return nil, err
+	}
 	secret, err := r.create(req.Context(), m, "")
 	if err != nil {
 		return nil, err
@@ -120,6 +124,9 @@ func (r *Registrar) validate(ctx context.Context, m *metadata) error {
 		return err
 	}
 	if err := m.checkAlgorithms(); err != nil {
+		return err
+	}
+	if err := m.checkSector(); err != nil {
 		return err
 	}
 	if err := m.checkKeys(); err != nil {

@@ -218,7 +218,7 @@ func TestEveryStoredMemberIsEchoed(t *testing.T) {
 		"software_id":                           `"4NRB1-0XZABZI9E6-5SM3R"`,
 		"software_version":                      `"2.1"`,
 		"jwks_uri":                              `"https://client.example.com/jwks.json"`,
-		"subject_type":                          `"public"`,
+		"subject_type":                          `"pairwise"`,
 		"sector_identifier_uri":                 `"https://client.example.com/sector.json"`,
 		"id_token_signed_response_alg":          `"ES256"`,
 		"default_max_age":                       `0`,
@@ -234,6 +234,7 @@ func TestEveryStoredMemberIsEchoed(t *testing.T) {
 		"request_object_signing_alg":            `"none"`,
 		"require_pushed_authorization_requests": `true`,
 	}
+	f.documents.byURL["https://client.example.com/sector.json"] = members["redirect_uris"]
 	var body strings.Builder
 	for name, value := range members {
 		if body.Len() > 0 {

@@ -12,7 +12,7 @@ import (
 var (
 	idTokenSigningAlgs       = []string{"RS256", "ES256", "HS256"}
 	requestObjectSigningAlgs = append(slices.Clone(clientauth.PublicKeyAlgorithms), algNone)
-	subjectTypes             = []string{"public"}
+	subjectTypes             = []string{"public", subjectPairwise}
 )
 
 const algNone = "none"
