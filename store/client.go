@@ -61,9 +61,12 @@ type Client struct {
 
 	Version   int64     `json:"version"`
 	CreatedAt time.Time `json:"created_at"`
-	// ConfirmedAt is the time of the first grant. Zero: provisional.
+	// ConfirmedAt is when a user first allowed the client something, or it first
+	// obtained a token for itself. A client that registered itself is provisional
+	// until then.
 	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
-	LastUsedAt  time.Time `json:"last_used_at,omitzero"`
+	// LastUsedAt is when the client was last used, up to an hour late.
+	LastUsedAt time.Time `json:"last_used_at,omitzero"`
 }
 
 // ClientMetadata is the part of RFC 7591 §2 and OpenID Connect Dynamic Client

@@ -46,6 +46,9 @@
 //
 // Lists are ordered by identifier, ascending and bytewise; see [Page].
 //
+// A client that nobody uses is removed by compare-and-swap as well: RemoveClients
+// compares Version and removes in one step; see [ClientSweeper].
+//
 // A mutation that has to survive a crash is one call. Between two calls a crash
 // may lose work but never security.
 //

@@ -22,6 +22,10 @@ type Stores struct {
 	Grants   GrantFamilyStore
 	Tickets  TicketStore
 
+	// ClientSweeper is optional: without it clients that registered themselves stay
+	// until they are deleted, and their number has no ceiling.
+	ClientSweeper ClientSweeper
+
 	// UserAdmin is optional: without it opkit never changes users.
 	UserAdmin UserAdmin
 }

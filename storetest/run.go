@@ -10,7 +10,7 @@ import (
 // any data each time it is called; it uses t.Cleanup to close them.
 //
 // Users are checked only if UserAdmin is set, because otherwise the kit cannot
-// create any: see [RunUserStore].
+// create any: see [RunUserStore]. ClientSweeper is checked only if it is set.
 func Run(t *testing.T, newStores func(t *testing.T) store.Stores, opts *Options[store.Stores]) {
 	t.Run("Stores", func(t *testing.T) {
 		if err := newStores(t).Validate(); err != nil {
@@ -20,6 +20,12 @@ func Run(t *testing.T, newStores func(t *testing.T) store.Stores, opts *Options[
 	runPart(t, "Tenants", newStores, opts, RunTenants, func(s store.Stores) store.TenantStore { return s.Tenants })
 	runPart(t, "Connections", newStores, opts, RunConnections, func(s store.Stores) store.ConnectionStore { return s.Connections })
 	runPart(t, "Clients", newStores, opts, RunClients, func(s store.Stores) store.ClientStore { return s.Clients })
+	runPart(t, "ClientSweeper", newStores, opts, RunClientSweeper, func(s store.Stores) SweptClients {
+		return struct {
+			store.ClientStore
+			store.ClientSweeper
+		}{s.Clients, s.ClientSweeper}
+	})
 	runPart(t, "APIs", newStores, opts, RunAPIs, func(s store.Stores) store.APIStore { return s.APIs })
 	runPart(t, "ClientGrants", newStores, opts, RunClientGrants, func(s store.Stores) store.ClientGrantStore { return s.ClientGrants })
 	runPart(t, "SigningKeys", newStores, opts, RunSigningKeys, func(s store.Stores) store.SigningKeyStore { return s.SigningKeys })
@@ -42,8 +48,11 @@ func runPart[S any](t *testing.T, name string, newStores func(t *testing.T) stor
 	var whole store.Stores
 	newPart := func(t *testing.T) S {
 		whole = newStores(t)
-		if name == "Users" && whole.UserAdmin == nil {
+		switch {
+		case name == "Users" && whole.UserAdmin == nil:
 			t.Skip("Stores.UserAdmin is nil: use RunUserStore")
+		case name == "ClientSweeper" && whole.ClientSweeper == nil:
+			t.Skip("Stores.ClientSweeper is nil")
 		}
 		return part(whole)
 	}

@@ -57,7 +57,11 @@ func New(stores store.Stores, cfg Config) store.Stores {
 		stores.Connections = newConnections(stores.Connections, s)
 	}
 	if stores.Clients != nil {
-		stores.Clients = newClients(stores.Clients, s)
+		cached := newClients(stores.Clients, s)
+		stores.Clients = cached
+		if stores.ClientSweeper != nil {
+			stores.ClientSweeper = clientSweeper{stores.ClientSweeper, cached.byID}
+		}
 	}
 	if stores.APIs != nil {
 		stores.APIs = newAPIs(stores.APIs, s)

@@ -123,6 +123,22 @@ func (s *clients) DeleteClient(ctx context.Context, tenant, id string) error {
 	return s.ClientStore.DeleteClient(ctx, tenant, id)
 }
 
+// clientSweeper forgets what it removes, and clients that had another version than
+// the caller thought.
+type clientSweeper struct {
+	store.ClientSweeper
+	byID *cache[store.Client]
+}
+
+func (s clientSweeper) RemoveClients(ctx context.Context, tenant string, clients []store.Client) ([]string, error) {
+	defer func() {
+		for i := range clients {
+			s.byID.forget(key{tenant: tenant, a: clients[i].ID})
+		}
+	}()
+	return s.ClientSweeper.RemoveClients(ctx, tenant, clients)
+}
+
 // apis forgets a whole tenant with every write: which audience an identifier
 // belongs to is not known here, and APIs change rarely.
 type apis struct {

@@ -19,8 +19,17 @@ var clientSchema = schema[key, store.Client]{
 		next.Dynamic = old.Dynamic
 		next.CreatedAt = old.CreatedAt
 	},
-	orders: []order[store.Client]{byID(clientTenant, clientID)},
+	orders: []order[store.Client]{
+		clientsOfTenant: byID(clientTenant, clientID),
+		clientsIdle:     byIdleness,
+	},
 }
+
+// The indexes of the orders in clientSchema.
+const (
+	clientsOfTenant = iota
+	clientsIdle
+)
 
 func storedClient(c store.Client) *store.Client {
 	c = c.Clone()
@@ -75,5 +84,5 @@ func (s *Store) Clients(ctx context.Context, tenant string, p store.Page) ([]sto
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return clones(s.clients.page(0, group{tenant: tenant}, clientID, p, nil)), nil
+	return clones(s.clients.page(clientsOfTenant, group{tenant: tenant}, clientID, p, nil)), nil
 }

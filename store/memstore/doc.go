@@ -34,5 +34,6 @@
 // for each list that the record is in. A page of n records costs
 // O(stripes × (log records + n)) however long the list is: lists are kept
 // sorted, never sorted when they are read. Collection takes expired records from
-// the front of a list by expiry, at most 256 under one lock.
+// the front of a list by expiry, at most 256 under one lock. Clients are also
+// listed by how long nobody used them, and removed one under a lock.
 package memstore

@@ -6,11 +6,20 @@ import "github.com/opkit/opkit/store"
 // first that reached reports true for. Nil wanted means all; else those for
 // which it reports true.
 func (t *table[K, V]) list(order int, g group, reached, wanted func(*V) bool, limit int) []*V {
+	return t.listUntil(order, g, reached, nil, wanted, limit)
+}
+
+// listUntil is list up to the first record that passed reports true for. Nil: up to
+// the end of the group.
+func (t *table[K, V]) listUntil(order int, g group, reached, passed, wanted func(*V) bool, limit int) []*V {
 	var parts [stripeCount][]*V
 	for i := range t.stripes {
 		s := &t.stripes[i]
 		s.RLock()
 		for record := range s.lists[order].group(g, reached) {
+			if passed != nil && passed(record) {
+				break
+			}
 			if wanted == nil || wanted(record) {
 				parts[i] = append(parts[i], record)
 				if len(parts[i]) == limit {
@@ -40,6 +49,20 @@ func (t *table[K, V]) list(order int, g group, reached, wanted func(*V) bool, li
 // page lists a page of records by identifier.
 func (t *table[K, V]) page(order int, g group, id func(*V) string, p store.Page, wanted func(*V) bool) []*V {
 	return t.list(order, g, func(v *V) bool { return id(v) > p.After }, wanted, p.Size())
+}
+
+// count returns the number of records of a group.
+func (t *table[K, V]) count(order int, g group) int {
+	n := 0
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		s.RLock()
+		for range s.lists[order].group(g, func(*V) bool { return true }) {
+			n++
+		}
+		s.RUnlock()
+	}
+	return n
 }
 
 // changeAll puts what decide returns, nil for nothing, in the place of every

@@ -45,17 +45,18 @@ func New() *Store {
 // Stores returns s in every field.
 func (s *Store) Stores() store.Stores {
 	return store.Stores{
-		Tenants:      s,
-		Connections:  s,
-		Clients:      s,
-		APIs:         s,
-		ClientGrants: s,
-		SigningKeys:  s,
-		Users:        s,
-		Sessions:     s,
-		Grants:       s,
-		Tickets:      s,
-		UserAdmin:    s,
+		Tenants:       s,
+		Connections:   s,
+		Clients:       s,
+		APIs:          s,
+		ClientGrants:  s,
+		SigningKeys:   s,
+		Users:         s,
+		Sessions:      s,
+		Grants:        s,
+		Tickets:       s,
+		ClientSweeper: s,
+		UserAdmin:     s,
 	}
 }
 

@@ -81,12 +81,15 @@ func byDigest[V any](of func(*V) group, id func(*V) *store.Digest) order[V] {
 // once by what compare says.
 func byExpiry[V any](expires func(*V) time.Time, compare func(a, b *V) int) order[V] {
 	return order[V]{
-		group: func(*V) group { return group{} },
-		// The sign bit is turned, so that times before 1970 come first.
-		hint:   func(v *V) uint64 { return uint64(expires(v).UnixMicro()) ^ 1<<63 },
+		group:  func(*V) group { return group{} },
+		hint:   func(v *V) uint64 { return chronological(expires(v)) },
 		within: compare,
 	}
 }
+
+// chronological returns a number that grows with t. The sign bit is turned, so that
+// times before 1970 come first.
+func chronological(t time.Time) uint64 { return uint64(t.UnixMicro()) ^ 1<<63 }
 
 // beginning returns the first eight bytes of s as a number that grows with s.
 func beginning(s string) uint64 {

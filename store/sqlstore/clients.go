@@ -7,27 +7,39 @@ import (
 )
 
 type clients struct {
+	db                                           *database
 	create, get, versionOf, update, remove, list *statement
+	idle, countProvisional, removeVersion        *statement
 }
 
 func newClients(db *database) *clients {
 	const columns = "tenant_id, id, security_mode, dynamic, created_at, version, jwks, record"
 	return &clients{
+		db: db,
 		create: db.write("create client", `
-			INSERT INTO {prefix}clients (`+columns+`) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7)
+			INSERT INTO {prefix}clients (`+columns+`, confirmed, idle_since) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8, ?9)
 			ON CONFLICT DO NOTHING`),
 		get: db.read("read client", `
 			SELECT `+columns+` FROM {prefix}clients WHERE tenant_id = ?1 AND id = ?2`),
 		versionOf: db.read("read version of client", `
 			SELECT version FROM {prefix}clients WHERE tenant_id = ?1 AND id = ?2`),
 		update: db.write("update client", `
-			UPDATE {prefix}clients SET version = version + 1, jwks = ?4, record = ?5
+			UPDATE {prefix}clients SET version = version + 1, jwks = ?4, record = ?5,
+				confirmed = ?6, idle_since = CASE WHEN ?6 = 1 THEN ?7 ELSE created_at END
 			WHERE tenant_id = ?1 AND id = ?2 AND version = ?3`),
 		remove: db.write("delete client", `
 			DELETE FROM {prefix}clients WHERE tenant_id = ?1 AND id = ?2`),
 		list: db.read("list clients", `
 			SELECT `+columns+` FROM {prefix}clients
 			WHERE tenant_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3`),
+		idle: db.read("list idle clients", `
+			SELECT `+columns+` FROM {prefix}clients
+			WHERE tenant_id = ?1 AND dynamic = 1 AND confirmed = ?2 AND idle_since < ?3 AND (idle_since, id) > (?4, ?5)
+			ORDER BY idle_since, id LIMIT ?6`),
+		countProvisional: db.read("count provisional clients", `
+			SELECT COUNT(*) FROM {prefix}clients WHERE tenant_id = ?1 AND dynamic = 1 AND confirmed = 0`),
+		removeVersion: db.write("remove client", `
+			DELETE FROM {prefix}clients WHERE tenant_id = ?1 AND id = ?2 AND version = ?3`),
 	}
 }
 
@@ -70,11 +82,8 @@ func (s *clients) CreateClient(ctx context.Context, c store.Client) error {
 	if err != nil {
 		return err
 	}
-	dynamic := 0
-	if c.Dynamic {
-		dynamic = 1
-	}
-	return created(s.create.exec(ctx, c.TenantID, c.ID, c.SecurityMode, dynamic, micros(c.CreatedAt), jwks, record))
+	return created(s.create.exec(ctx, c.TenantID, c.ID, c.SecurityMode, number(c.Dynamic), micros(c.CreatedAt), jwks, record,
+		number(!c.ConfirmedAt.IsZero()), micros(c.IdleSince())))
 }
 
 func (s *clients) Client(ctx context.Context, tenant, id string) (store.Client, error) {
@@ -86,7 +95,8 @@ func (s *clients) UpdateClient(ctx context.Context, c store.Client) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.update.exec(ctx, c.TenantID, c.ID, c.Version, jwks, record)
+	n, err := s.update.exec(ctx, c.TenantID, c.ID, c.Version, jwks, record,
+		number(!c.ConfirmedAt.IsZero()), micros(c.LastUsedAt))
 	if err != nil || n > 0 {
 		return err
 	}

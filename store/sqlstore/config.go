@@ -61,19 +61,20 @@ func New(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("sqlstore: Config.TablePrefix %q: want lower-case letters, digits and underscores, not beginning with a digit, at most 32", cfg.TablePrefix)
 	}
 	db := &database{cfg: cfg, dialect: dialect}
-	users, grants := newUsers(db), newGrants(db)
+	clients, users, grants := newClients(db), newUsers(db), newGrants(db)
 	return &Store{db: db, stores: store.Stores{
-		Tenants:      newTenants(db),
-		Connections:  newConnections(db),
-		Clients:      newClients(db),
-		APIs:         newAPIs(db),
-		ClientGrants: newClientGrants(db),
-		SigningKeys:  newSigningKeys(db),
-		Users:        users,
-		UserAdmin:    users,
-		Sessions:     newSessions(db),
-		Grants:       grants,
-		Tickets:      newTickets(db),
+		Tenants:       newTenants(db),
+		Connections:   newConnections(db),
+		Clients:       clients,
+		ClientSweeper: clients,
+		APIs:          newAPIs(db),
+		ClientGrants:  newClientGrants(db),
+		SigningKeys:   newSigningKeys(db),
+		Users:         users,
+		UserAdmin:     users,
+		Sessions:      newSessions(db),
+		Grants:        grants,
+		Tickets:       newTickets(db),
 	}}, nil
 }
 

@@ -193,7 +193,7 @@ func queryOne[T any](ctx context.Context, s *statement, scan func(row) (T, error
 	return all[0], nil
 }
 
-func scanVersion(r row) (int64, error) {
+func scanInt(r row) (int64, error) {
 	var version int64
 	err := r.Scan(&version)
 	return version, err
@@ -203,7 +203,7 @@ func scanVersion(r row) (int64, error) {
 // version of the record as it is now; guarded tells that the update also
 // required a unique value to be free.
 func refused(ctx context.Context, versionOf *statement, version int64, guarded bool, args ...any) error {
-	now, err := queryOne(ctx, versionOf, scanVersion, args...)
+	now, err := queryOne(ctx, versionOf, scanInt, args...)
 	switch {
 	case err != nil:
 		return err

@@ -58,7 +58,8 @@
 // NULL RETURNING, or INSERT ... ON CONFLICT. Who changed a row won; who did not
 // reads it and is told so. Three changes need more than one statement and are a
 // transaction: a user with the names to sign in with (create, update, delete),
-// and a grant that goes with its families.
+// and a grant that goes with its families. Clients that nobody uses are removed
+// many in a transaction, to spare commits; each of them is decided by itself.
 //
 // There are no foreign keys. Which records refer to which is up to their
 // providers (a deleted connection keeps its users, for one), and SQLite checks

@@ -42,6 +42,14 @@ func precise(t time.Time) time.Time {
 // before any other time that occurs.
 func micros(t time.Time) int64 { return t.UnixMicro() }
 
+// number is how the database knows b.
+func number(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // timeColumn scans microseconds, or NULL for the zero time.
 type timeColumn struct{ into *time.Time }
 

@@ -17,6 +17,7 @@ func TestConformance(t *testing.T) {
 	conform(t, "Tenants", storetest.RunTenants, func(s store.Stores) store.TenantStore { return s.Tenants })
 	conform(t, "Connections", storetest.RunConnections, func(s store.Stores) store.ConnectionStore { return s.Connections })
 	conform(t, "Clients", storetest.RunClients, func(s store.Stores) store.ClientStore { return s.Clients })
+	conform(t, "ClientSweeper", storetest.RunClientSweeper, func(s store.Stores) storetest.SweptClients { return s.ClientSweeper.(storetest.SweptClients) })
 	conform(t, "APIs", storetest.RunAPIs, func(s store.Stores) store.APIStore { return s.APIs })
 	conform(t, "ClientGrants", storetest.RunClientGrants, func(s store.Stores) store.ClientGrantStore { return s.ClientGrants })
 	conform(t, "SigningKeys", storetest.RunSigningKeys, func(s store.Stores) store.SigningKeyStore { return s.SigningKeys })

@@ -126,6 +126,84 @@ func TestMigrateIsIdempotent(t *testing.T) {
 	}
 }
 
+// migrations returns the names of the files that make the schema, in order.
+func migrations(t *testing.T) []string {
+	t.Helper()
+	names, err := filepath.Glob("../migrations/sqlite/*.sql")
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	return names
+}
+
+// A file that an earlier version wrote knows afterwards which clients nobody used.
+func TestMigrateFindsTheIdlenessOfClients(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "opkit.db")
+	db := openRaw(t, path, safe)
+	exec := func(statement string, args ...any) {
+		t.Helper()
+		if _, err := db.ExecContext(t.Context(), strings.ReplaceAll(statement, "{prefix}", "opkit_"), args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("CREATE TABLE {prefix}schema (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)")
+	for i, name := range migrations(t) {
+		if strings.HasSuffix(name, "_client_idleness.sql") {
+			break
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for statement := range strings.SplitSeq(string(text), ";\n") {
+			exec(statement)
+		}
+		exec("INSERT INTO {prefix}schema VALUES (?, ?)", i+1, name)
+	}
+	created := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	insert := func(id string, dynamic int, record string) {
+		exec("INSERT INTO {prefix}clients (tenant_id, id, security_mode, dynamic, created_at, version, record) VALUES ('t', ?, '', ?, ?, 3, ?)",
+			id, dynamic, created.UnixMicro(), record)
+	}
+	insert("provisional", 1, `{}`)
+	insert("own", 0, `{"confirmed_at":"2026-03-02T00:00:00Z"}`)
+	insert("confirmed", 1, `{"confirmed_at":"2026-03-02T00:00:00Z","last_used_at":"2026-03-03T04:05:06.789012Z"}`)
+	insert("confirmed earlier", 1, `{"confirmed_at":"2026-03-02T00:00:00Z"}`)
+
+	s := newStore(t, sqlstore.Config{Write: db})
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sweeper := s.Stores().ClientSweeper
+	idle := func(confirmed bool, before time.Time) string {
+		t.Helper()
+		clients, err := sweeper.IdleClients(t.Context(), "t", store.IdleFilter{Confirmed: confirmed, Before: before}, store.IdlePage{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, c := range clients {
+			ids = append(ids, c.ID)
+		}
+		return strings.Join(ids, ",")
+	}
+	far := created.AddDate(1, 0, 0)
+	for _, c := range []struct {
+		confirmed bool
+		before    time.Time
+		want      string
+	}{
+		{false, far, "provisional"},
+		{false, created, ""},
+		{true, far, "confirmed earlier,confirmed"},
+		{true, time.Date(2026, 3, 3, 4, 5, 6, 0, time.UTC), "confirmed earlier"},
+	} {
+		if got := idle(c.confirmed, c.before); got != c.want {
+			t.Errorf("confirmed %v, idle before %v: %q, want %q", c.confirmed, c.before, got, c.want)
+		}
+	}
+}
+
 func databaseFile(t *testing.T, db *sql.DB) string {
 	t.Helper()
 	var path string

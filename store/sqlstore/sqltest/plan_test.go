@@ -69,6 +69,7 @@ func TestEveryStatementUsesAnIndex(t *testing.T) {
 				"sid = ?4":         "families_by_session (tenant_id=? AND sid=?)",
 				"user_id = ?4":     "_by_user (tenant_id=? AND user_id=?",
 				"client_id = ?4":   "_by_client (tenant_id=? AND client_id=?",
+				"dynamic = 1":      "clients_by_idleness (tenant_id=? AND dynamic=? AND confirmed=?",
 			} {
 				if strings.Contains(query, " "+condition) && !strings.Contains(strings.Join(plan, "\n"), index) {
 					t.Errorf("%s\ndoes not use %s: %s", query, index, strings.Join(plan, "; "))
