@@ -94,7 +94,7 @@ func TestErrorsAfterProofAreRedirected(t *testing.T) {
 		"unknown audience":              {[]string{"audience", "https://unknown.example"}, "invalid_target", false},
 		"two targets":                   {[]string{"audience", apiAudience, "resource", "https://other.example/"}, "invalid_target", false},
 		"request object":                {[]string{"request", "e30.e30."}, "invalid_request_object", false},
-		"request_uri":                   {[]string{"request_uri", "https://app.example.com/r"}, "request_uri_not_supported", false},
+		"request_uri":                   {[]string{"request_uri", "https://app.example.com/r"}, "invalid_request_uri", false},
 		"scope with a quote":            {[]string{"scope", `openid "x"`}, "invalid_scope", false},
 		"long nonce":                    {[]string{"nonce", strings.Repeat("n", 600)}, "invalid_request", false},
 	} {

@@ -436,8 +436,8 @@ func TestPushedRequestsAreAdvertised(t *testing.T) {
 		if m["pushed_authorization_request_endpoint"] != w.endpoint.PushedAuthorizationRequest {
 			t.Errorf("endpoint %v, want %s", m["pushed_authorization_request_endpoint"], w.endpoint.PushedAuthorizationRequest)
 		}
-		if m["request_parameter_supported"] != true || m["request_uri_parameter_supported"] != false {
-			t.Errorf("request %v, request_uri %v", m["request_parameter_supported"], m["request_uri_parameter_supported"])
+		if m["request_parameter_supported"] != true || m["request_uri_parameter_supported"] != true || m["require_request_uri_registration"] != true {
+			t.Errorf("request %v, request_uri %v, registration %v", m["request_parameter_supported"], m["request_uri_parameter_supported"], m["require_request_uri_registration"])
 		}
 		algs, _ := m["request_object_signing_alg_values_supported"].([]any)
 		for _, want := range []any{"none", "RS256", "ES256", "PS256", "EdDSA"} {

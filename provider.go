@@ -115,6 +115,7 @@ func capabilities() tenant.Capabilities {
 		CodeChallengeMethods:         []string{"S256"},
 		SubjectTypes:                 token.SubjectTypes(),
 		RequestObjectSigningAlgs:     authorize.RequestObjectSigningAlgs(),
+		RequestObjectsByReference:    true,
 		FrontchannelLogout:           true,
 		BackchannelLogout:            true,
 	}

@@ -404,7 +404,7 @@ func TestRequestObjectIsARequest(t *testing.T) {
 		if res := b.get(w.authorizeURL(app, "client_id", "", "request", w.sign(w.object(app)))); !refusedByPage(res, "invalid_request") {
 			t.Errorf("client_id inside alone: %d %s", res.StatusCode, res.Header.Get("Location"))
 		}
-		if got := b.get(w.authorizeURL(app, "request_uri", "https://app.example.com/r.jwt")).location(t); got.Get("error") != "request_uri_not_supported" {
+		if got := b.get(w.authorizeURL(app, "request_uri", "https://app.example.com/r.jwt")).location(t); got.Get("error") != "invalid_request_uri" {
 			t.Errorf("request_uri: %v", got)
 		}
 		if got := b.get(w.authorizeURL(app, "request", w.sign(w.object(app)), "request_uri", "https://app.example.com/r.jwt")).location(t); got.Get("error") != "invalid_request" {

@@ -50,8 +50,8 @@ type Config struct {
 	// TransactionLifetime is how long a page may stay open. Zero: one hour.
 	TransactionLifetime time.Duration
 
-	// Outbound tells applications that a session has ended. Nil: one without
-	// exemptions.
+	// Outbound tells applications that a session has ended, and fetches their request
+	// objects. Nil: one without exemptions.
 	Outbound *httpx.Outbound
 
 	// Now is the clock. Nil: time.Now.
@@ -68,6 +68,7 @@ type Authorizer struct {
 	crossOrigin  *http.CrossOriginProtection
 	pushes       pushLimit
 	notifier     *notifier
+	objects      *objectFetcher
 }
 
 // New validates cfg and parses the pages.
@@ -100,6 +101,7 @@ func New(cfg Config) (*Authorizer, error) {
 		cfg: cfg, pages: parsed, transactions: box,
 		crossOrigin: http.NewCrossOriginProtection(),
 		notifier:    newNotifier(cfg.Tokens, cfg.Outbound, cfg.Logger),
+		objects:     newObjectFetcher(cfg.Outbound, cfg.Now),
 	}, nil
 }
 

@@ -98,9 +98,11 @@ func (a *Authorizer) push(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 	}
 	form.Set("client_id", client.ID)
 	// RFC 9126 §3: beside a request object there is nothing that counts.
-	params, signed, err := a.applyObject(r.Context(), t, client, form, true)
-	if err != nil {
-		return "", err
+	params, signed := form, false
+	if object := form.Get("request"); object != "" {
+		if params, signed, err = a.applyObject(r.Context(), t, client, form, object, true); err != nil {
+			return "", err
+		}
 	}
 	value := randomValue()
 	from := origin{pushed: store.DigestOf(value), signed: signed}
@@ -131,7 +133,7 @@ func (a *Authorizer) receive(ctx context.Context, t *tenant.Tenant, params oauth
 		}
 		return a.parseRequest(ctx, t, pushed, from)
 	}
-	if params.Get("request") == "" {
+	if params.Get("request") == "" && params.Get("request_uri") == "" {
 		return a.parseRequest(ctx, t, params, origin{})
 	}
 	outside := &request{tenant: t, params: params}
@@ -139,7 +141,12 @@ func (a *Authorizer) receive(ctx context.Context, t *tenant.Tenant, params oauth
 	if err != nil {
 		return outside, err
 	}
-	effective, signed, err := a.applyObject(ctx, t, client, params, false)
+	object, err := a.object(ctx, client, params)
+	var effective oauth.Parameters
+	var signed bool
+	if err == nil {
+		effective, signed, err = a.applyObject(ctx, t, client, params, object, false)
+	}
 	if err != nil {
 		// Nothing in the object is believed. The error goes to the client if what is
 		// outside proves where that is.

@@ -79,12 +79,8 @@ func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params 
 	if err := q.parseResponse(); err != nil {
 		return q, err
 	}
-	// OpenID Connect Core §6.2: a provider that does not fetch request objects says
-	// so instead of ignoring them.
-	for _, p := range unsupported {
-		if params.Get(p.name) != "" {
-			return q, oauth.Errorf(p.code, "the parameter %s is not supported", p.name)
-		}
+	if params.Get("registration") != "" {
+		return q, oauth.Errorf(oauth.CodeRegistrationNotSupport, "the parameter registration is not supported")
 	}
 	if err := q.checkOrigin(); err != nil {
 		return q, err
@@ -99,11 +95,6 @@ func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params 
 		return q, err
 	}
 	return q, a.parseHints(ctx, q)
-}
-
-var unsupported = [...]struct{ name, code string }{
-	{"request_uri", oauth.CodeRequestURINotSupported},
-	{"registration", oauth.CodeRegistrationNotSupport},
 }
 
 // proveClient finds the client and proves the redirect URI.

@@ -19,7 +19,7 @@ import (
 	"github.com/opkit/opkit/tenant"
 )
 
-// This file implements request objects passed by value: RFC 9101 (JWT-Secured
+// This file implements request objects: RFC 9101 (JWT-Secured
 // Authorization Request) and OpenID Connect Core §6.1.
 
 const (
@@ -41,17 +41,23 @@ func badObject(reason string) error {
 	return oauth.Errorf(oauth.CodeInvalidRequestObject, "the request object %s", reason)
 }
 
-// applyObject returns the parameters that count if the request carries a request
-// object, and whether the client signed it. Without one, params themselves count.
-// alone says that nothing outside the object counts.
-func (a *Authorizer) applyObject(ctx context.Context, t *tenant.Tenant, client *store.Client, params oauth.Parameters, alone bool) (oauth.Parameters, bool, error) {
-	compact := params.Get("request")
-	if compact == "" {
-		return params, false, nil
+// object returns the request object that comes with a request, by value or by
+// reference.
+func (a *Authorizer) object(ctx context.Context, client *store.Client, params oauth.Parameters) (string, error) {
+	object, uri := params.Get("request"), params.Get("request_uri")
+	switch {
+	case uri == "":
+		return object, nil
+	case object != "": // OpenID Connect Core §6.1
+		return "", oauth.Errorf(oauth.CodeInvalidRequest, "request and request_uri exclude each other")
 	}
-	if params.Get("request_uri") != "" { // OpenID Connect Core §6.1
-		return oauth.Parameters{}, false, oauth.Errorf(oauth.CodeInvalidRequest, "request and request_uri exclude each other")
-	}
+	return a.objectByReference(ctx, client, uri)
+}
+
+// applyObject returns the parameters that count if a request comes with a request
+// object, and whether the client signed it. alone says that nothing outside the
+// object counts.
+func (a *Authorizer) applyObject(ctx context.Context, t *tenant.Tenant, client *store.Client, params oauth.Parameters, compact string, alone bool) (oauth.Parameters, bool, error) {
 	payload, signed, err := a.verifyObject(ctx, client, compact)
 	if err != nil {
 		return oauth.Parameters{}, false, err
@@ -74,7 +80,7 @@ func (a *Authorizer) applyObject(ctx context.Context, t *tenant.Tenant, client *
 	effective := inside.values
 	if !alone {
 		for name := range params.Names {
-			if name != "request" && !effective.Has(name) {
+			if name != "request" && name != "request_uri" && !effective.Has(name) {
 				effective[name] = params.All(name)
 			}
 		}

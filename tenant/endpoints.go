@@ -47,6 +47,9 @@ type Capabilities struct {
 	IDTokenSigningAlgs, CodeChallengeMethods, SubjectTypes, ACRValues []string
 	// RequestObjectSigningAlgs is empty if there are no request objects.
 	RequestObjectSigningAlgs []string
+	// RequestObjectsByReference says that request objects at registered addresses are
+	// fetched.
+	RequestObjectsByReference bool
 	// What the end of a session does, if the end-session endpoint is mounted: both
 	// with iss and sid.
 	FrontchannelLogout, BackchannelLogout bool

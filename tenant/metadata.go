@@ -59,6 +59,7 @@ type metadata struct {
 	BackchannelLogoutSessionSupported                  bool     `json:"backchannel_logout_session_supported,omitempty"`
 	// Left out, this one would mean true (OpenID Connect Discovery §3).
 	RequestURIParameterSupported               bool `json:"request_uri_parameter_supported"`
+	RequireRequestURIRegistration              bool `json:"require_request_uri_registration,omitempty"`
 	AuthorizationResponseISSParameterSupported bool `json:"authorization_response_iss_parameter_supported,omitempty"` // RFC 9207 §3
 }
 
@@ -93,6 +94,8 @@ func newMetadata(t *Tenant, e *Endpoints, c *Capabilities) *httpx.Document {
 		m.ACRValuesSupported = c.ACRValues
 		m.RequestObjectSigningAlgValuesSupported = c.RequestObjectSigningAlgs
 		m.RequestParameterSupported = len(c.RequestObjectSigningAlgs) > 0
+		m.RequestURIParameterSupported = m.RequestParameterSupported && c.RequestObjectsByReference
+		m.RequireRequestURIRegistration = m.RequestURIParameterSupported
 		m.AuthorizationResponseISSParameterSupported = true
 	}
 	if m.TokenEndpoint != "" {

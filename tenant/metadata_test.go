@@ -37,7 +37,7 @@ func TestMetadataOfEverything(t *testing.T) {
 			TokenEndpointAuthMethods: []string{"none"}, TokenEndpointAuthSigningAlgs: []string{"ES256"},
 			IntrospectionAuthMethods: []string{"client_secret_post"}, IntrospectionSigningAlgs: []string{"RS256"},
 			IDTokenSigningAlgs: []string{"RS256"}, CodeChallengeMethods: []string{"S256"}, SubjectTypes: []string{"public"}, ACRValues: []string{"1"},
-			RequestObjectSigningAlgs: []string{"RS256", "none"},
+			RequestObjectSigningAlgs: []string{"RS256", "none"}, RequestObjectsByReference: true,
 		}
 	})
 	want := map[string]any{
@@ -72,7 +72,8 @@ func TestMetadataOfEverything(t *testing.T) {
 		"claims_parameter_supported":                               false,
 		"request_parameter_supported":                              true,
 		"request_object_signing_alg_values_supported":              list("RS256", "none"),
-		"request_uri_parameter_supported":                          false,
+		"request_uri_parameter_supported":                          true,
+		"require_request_uri_registration":                         true,
 		"authorization_response_iss_parameter_supported":           true,
 	}
 	if diff := cmp.Diff(want, document(t, d.Discovery(), "/.well-known/openid-configuration")); diff != "" {
