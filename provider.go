@@ -116,6 +116,7 @@ func capabilities() tenant.Capabilities {
 		SubjectTypes:                 token.SubjectTypes(),
 		RequestObjectSigningAlgs:     authorize.RequestObjectSigningAlgs(),
 		RequestObjectsByReference:    true,
+		ClaimsParameter:              true,
 		FrontchannelLogout:           true,
 		BackchannelLogout:            true,
 	}

@@ -19,7 +19,7 @@ const authTimePrecision = time.Second
 // proceed answers for a user who is signed in: with the consent page if consent
 // is needed, else with the authorization response.
 func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request, s *signedIn) {
-	if err := a.checkHint(r.Context(), q, s); err != nil {
+	if err := a.checkSubject(r.Context(), q, s); err != nil {
 		a.refuse(w, r, q, err)
 		return
 	}
@@ -47,28 +47,29 @@ func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request,
 
 var errLoginRequired = oauth.Errorf(oauth.CodeLoginRequired, "the user has to sign in")
 
-// errOtherUser is for a login as somebody else than id_token_hint names.
-var errOtherUser = oauth.Errorf(oauth.CodeLoginRequired, "the user who signed in is not the one of id_token_hint")
+// errOtherUser is for a login as somebody else than the request names.
+var errOtherUser = oauth.Errorf(oauth.CodeLoginRequired, "the user who signed in is not the one of id_token_hint, or of the claim sub")
 
-// checkHint refuses another user than the hint names: OpenID Connect Core §3.1.2.2
-// forbids tokens for one, also after a login that the request itself asked for.
-func (a *Authorizer) checkHint(ctx context.Context, q *request, s *signedIn) error {
-	allowed, err := a.hintAllows(ctx, q, s.user.ID)
+// checkSubject refuses another user than the request names: OpenID Connect Core
+// §3.1.2.2 forbids tokens for one, also after a login that the request itself asked
+// for.
+func (a *Authorizer) checkSubject(ctx context.Context, q *request, s *signedIn) error {
+	allowed, err := a.allowsUser(ctx, q, s.user.ID)
 	if err == nil && !allowed {
 		return errOtherUser
 	}
 	return err
 }
 
-// hintAllows reports whether the hint, if there is one, names the user. A hint has
-// the sub by which the client knows its user, which cannot be turned back into the
-// user where it is pairwise; so the user's is computed and compared.
-func (a *Authorizer) hintAllows(ctx context.Context, q *request, userID string) (bool, error) {
-	if q.hintedSub == "" {
+// allowsUser reports whether the request, if it names a user, names this one. It
+// does so by the sub by which the client knows its user, which cannot be turned back
+// into the user where it is pairwise; so the user's is computed and compared.
+func (a *Authorizer) allowsUser(ctx context.Context, q *request, userID string) (bool, error) {
+	if !q.limitsSubject() {
 		return true, nil
 	}
 	sub, err := a.cfg.Tokens.Subject(ctx, q.tenant, q.client, userID)
-	return err == nil && sub == q.hintedSub, err
+	return err == nil && q.acceptsSubject(sub), err
 }
 
 // consentScope is what the user is asked to allow: the scope, and lasting access
@@ -88,7 +89,7 @@ func (a *Authorizer) needsConsent(q *request, grant *store.Grant) bool {
 		return true
 	case q.client.FirstParty:
 		return false
-	case grant.ID == "" || !oauth.Scope(grant.Scopes).HasAll(q.consentScope()):
+	case grant.ID == "" || !oauth.Scope(grant.Scopes).HasAll(q.consentScope()) || !grantedClaims(grant).Has(q.consentClaims()):
 		return true
 	case grant.ClientRevision != q.client.Revision:
 		// It calls itself otherwise by now, or answers go elsewhere.
@@ -130,12 +131,12 @@ func (a *Authorizer) Consent() http.Handler {
 		// What may be granted can grow while the page is open, by an administrator's
 		// hand, and the client can change what it calls itself; only what the page
 		// showed is consented to.
-		if s == nil || !tx.Scope.HasAll(q.consentScope()) || tx.Revision != q.client.Revision {
+		if s == nil || !tx.Scope.HasAll(q.consentScope()) || !tx.Claims.Has(q.consentClaims()) || tx.Revision != q.client.Revision {
 			// Signed out, or in as somebody else, while the page was open: ask again.
 			a.begin(w, r, q)
 			return
 		}
-		if err := a.checkHint(ctx, q, s); err != nil {
+		if err := a.checkSubject(ctx, q, s); err != nil {
 			a.refuse(w, r, q, err)
 			return
 		}
@@ -206,7 +207,8 @@ func (a *Authorizer) mint(ctx context.Context, q *request, s *signedIn, grant st
 		ClientID: q.client.ID, UserID: s.user.ID, ConnectionID: s.session.ConnectionID,
 		GrantID: grant.ID, SID: s.session.SID,
 		Scope: q.scope, Audience: q.audience(), Nonce: q.nonce,
-		AuthTime: s.session.AuthenticatedAt, RequireAuthTime: q.maxAge >= 0 || q.client.Extra().RequireAuthTime,
+		UserInfoClaims: q.claims.userInfo, IDTokenClaims: q.claims.idToken,
+		AuthTime: s.session.AuthenticatedAt, RequireAuthTime: q.maxAge >= 0 || q.client.Extra().RequireAuthTime || q.claims.authTime,
 		ACR: s.session.ACR, AMR: s.session.AMR,
 		RedirectURI: q.redirectURI, CodeChallenge: q.challenge, Offline: q.offline,
 	}
@@ -240,10 +242,11 @@ func (a *Authorizer) mint(ctx context.Context, q *request, s *signedIn, grant st
 	return params, nil
 }
 
-// saveGrant makes sure that the grant exists and covers the scope. Two pages that
-// consent at the same time both succeed: the loser reads what the winner wrote.
+// saveGrant makes sure that the grant exists and covers the scope and the claims.
+// Two pages that consent at the same time both succeed: the loser reads what the
+// winner wrote.
 func (a *Authorizer) saveGrant(ctx context.Context, q *request, s *signedIn, grant store.Grant) (store.Grant, error) {
-	scope := q.consentScope()
+	scope, claims := q.consentScope(), q.consentClaims()
 	for range 3 {
 		now := a.now()
 		var err error
@@ -251,20 +254,21 @@ func (a *Authorizer) saveGrant(ctx context.Context, q *request, s *signedIn, gra
 		case grant.ID == "":
 			grant = store.Grant{
 				TenantID: q.tenant.ID(), ID: rand.Text(), UserID: s.user.ID, ClientID: q.client.ID, Audience: q.audience(),
-				Scopes: scope, ConnectionID: s.session.ConnectionID, ClientRevision: q.client.Revision,
+				Scopes: scope, Claims: claims.Names(), ConnectionID: s.session.ConnectionID, ClientRevision: q.client.Revision,
 				Version: 1, CreatedAt: now, UpdatedAt: now,
 			}
 			err = a.cfg.Stores.Grants.CreateGrant(ctx, grant)
 		case grant.ClientRevision != q.client.Revision:
 			// What was allowed to the client as it was says nothing about it as it is.
 			// The tokens that it has keep what they have.
-			grant.Scopes, grant.Claims = scope, nil
+			grant.Scopes, grant.Claims = scope, claims.Names()
 			grant.ClientRevision, grant.ConnectionID, grant.UpdatedAt = q.client.Revision, s.session.ConnectionID, now
 			err = a.cfg.Stores.Grants.UpdateGrant(ctx, grant)
-		case oauth.Scope(grant.Scopes).HasAll(scope):
+		case oauth.Scope(grant.Scopes).HasAll(scope) && grantedClaims(&grant).Has(claims):
 			return grant, nil
 		default:
 			grant.Scopes = oauth.Scope(grant.Scopes).Union(scope)
+			grant.Claims = (token.ClaimsOf(grant.Claims...) | claims).Names()
 			grant.ConnectionID, grant.UpdatedAt = s.session.ConnectionID, now
 			err = a.cfg.Stores.Grants.UpdateGrant(ctx, grant)
 		}

@@ -100,7 +100,12 @@ type ConsentPage struct {
 }
 
 // ScopeInfo is a permission that is asked for.
-type ScopeInfo struct{ Value, Description string }
+type ScopeInfo struct {
+	Value, Description string
+	// Claim says that Value is not a scope but a claim that the application asks for
+	// by its name.
+	Claim bool
+}
 
 // ErrorPage is the data of error.html.
 type ErrorPage struct {
@@ -213,11 +218,11 @@ func (a *Authorizer) showConsent(w http.ResponseWriter, r *http.Request, q *requ
 		Action: q.tenant.URL(a.cfg.Tenants.Endpoints().Consent),
 		Transaction: a.seal(w, r, q, transaction{
 			Step: stepConsent, SID: s.session.SID, AuthenticatedAt: s.session.AuthenticatedAt,
-			Scope: q.consentScope(), Revision: q.client.Revision,
+			Scope: q.consentScope(), Claims: q.consentClaims(), Revision: q.client.Revision,
 		}),
 		User:      cmp.Or(s.user.Email, s.user.Username, s.user.Profile.Name, s.user.ID),
 		FirstTime: grant.ID == "", Changed: grant.ID != "" && grant.ClientRevision != q.client.Revision,
-		Scopes: scopeInfo(q), Offline: q.offline,
+		Scopes: append(scopeInfo(q), claimInfo(q.consentClaims())...), Offline: q.offline,
 	}
 	if q.api != nil {
 		page.API = cmp.Or(q.api.Name, q.api.Audience)

@@ -47,6 +47,7 @@ type request struct {
 	loginHint string
 	// hintedSub is the sub of id_token_hint: no other user may be served.
 	hintedSub string
+	claims    claimsRequest
 	// connection is the name of the connection that the request prefers.
 	connection string
 }
@@ -92,6 +93,9 @@ func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params 
 		return q, err
 	}
 	if err := a.parseTarget(ctx, q); err != nil {
+		return q, err
+	}
+	if err := q.parseClaims(); err != nil {
 		return q, err
 	}
 	return q, a.parseHints(ctx, q)

@@ -103,9 +103,7 @@ func (a *Authorizer) currentSession(w http.ResponseWriter, r *http.Request, q *r
 	if q.maxAge >= 0 && now.Sub(session.AuthenticatedAt) > q.maxAge {
 		return nil, nil
 	}
-	// OpenID Connect Core §3.1.2.2: tokens must not be for another user than the
-	// hint names.
-	if allowed, err := a.hintAllows(ctx, q, session.UserID); err != nil || !allowed {
+	if allowed, err := a.allowsUser(ctx, q, session.UserID); err != nil || !allowed {
 		return nil, err
 	}
 	return a.admit(ctx, q, *session)

@@ -10,6 +10,7 @@ import (
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
+	"github.com/opkit/opkit/token"
 )
 
 // transaction is what travels sealed through a page's form: the parameters of the
@@ -29,9 +30,11 @@ type transaction struct {
 	// a logout to the session that the page was shown in.
 	SID             string    `json:"i,omitempty"`
 	AuthenticatedAt time.Time `json:"a,omitzero"`
-	// Scope is what the consent page showed, Revision that of the client it showed.
-	Scope    oauth.Scope `json:"x,omitempty"`
-	Revision int64       `json:"v,omitempty"`
+	// Scope and Claims are what the consent page showed, Revision that of the client
+	// it showed.
+	Scope    oauth.Scope    `json:"x,omitempty"`
+	Claims   token.ClaimSet `json:"m,omitempty"`
+	Revision int64          `json:"v,omitempty"`
 	// Connection is the host connection that the browser was sent to, and
 	// Reauthenticate that it was sent for a fresh proof.
 	Connection     string `json:"c,omitempty"`

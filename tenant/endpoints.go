@@ -45,6 +45,8 @@ type Capabilities struct {
 	TokenEndpointAuthMethods, TokenEndpointAuthSigningAlgs            []string
 	IntrospectionAuthMethods, IntrospectionSigningAlgs                []string
 	IDTokenSigningAlgs, CodeChallengeMethods, SubjectTypes, ACRValues []string
+	// ClaimsParameter says that claims can be asked for by name.
+	ClaimsParameter bool
 	// RequestObjectSigningAlgs is empty if there are no request objects.
 	RequestObjectSigningAlgs []string
 	// RequestObjectsByReference says that request objects at registered addresses are

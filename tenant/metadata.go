@@ -92,6 +92,7 @@ func newMetadata(t *Tenant, e *Endpoints, c *Capabilities) *httpx.Document {
 		m.CodeChallengeMethodsSupported = c.CodeChallengeMethods
 		m.PromptValuesSupported = c.Prompts
 		m.ACRValuesSupported = c.ACRValues
+		m.ClaimsParameterSupported = c.ClaimsParameter
 		m.RequestObjectSigningAlgValuesSupported = c.RequestObjectSigningAlgs
 		m.RequestParameterSupported = len(c.RequestObjectSigningAlgs) > 0
 		m.RequestURIParameterSupported = m.RequestParameterSupported && c.RequestObjectsByReference

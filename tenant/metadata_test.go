@@ -37,7 +37,7 @@ func TestMetadataOfEverything(t *testing.T) {
 			TokenEndpointAuthMethods: []string{"none"}, TokenEndpointAuthSigningAlgs: []string{"ES256"},
 			IntrospectionAuthMethods: []string{"client_secret_post"}, IntrospectionSigningAlgs: []string{"RS256"},
 			IDTokenSigningAlgs: []string{"RS256"}, CodeChallengeMethods: []string{"S256"}, SubjectTypes: []string{"public"}, ACRValues: []string{"1"},
-			RequestObjectSigningAlgs: []string{"RS256", "none"}, RequestObjectsByReference: true,
+			RequestObjectSigningAlgs: []string{"RS256", "none"}, RequestObjectsByReference: true, ClaimsParameter: true,
 		}
 	})
 	want := map[string]any{
@@ -69,7 +69,7 @@ func TestMetadataOfEverything(t *testing.T) {
 		"code_challenge_methods_supported":                         list("S256"),
 		"prompt_values_supported":                                  list("none"),
 		"claims_supported":                                         list("sub"),
-		"claims_parameter_supported":                               false,
+		"claims_parameter_supported":                               true,
 		"request_parameter_supported":                              true,
 		"request_object_signing_alg_values_supported":              list("RS256", "none"),
 		"request_uri_parameter_supported":                          true,

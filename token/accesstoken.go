@@ -38,6 +38,9 @@ type accessTokenPayload struct {
 	ClientID string `json:"client_id"`
 	ID       string `json:"jti"`
 	Scope    string `json:"scope,omitempty"`
+	// UserInfoClaims are for this provider's own userinfo endpoint, which would
+	// otherwise have to remember them.
+	UserInfoClaims []string `json:"userinfo_claims,omitempty"`
 }
 
 // accessToken mints the access token.
@@ -45,7 +48,7 @@ func (m *minting) accessToken(ctx context.Context) (string, error) {
 	a := &m.authorization
 	if m.api == nil {
 		at := openedToken{
-			clientID: a.ClientID, userID: a.UserID, grantID: a.GrantID, family: m.family, scope: a.Scope,
+			clientID: a.ClientID, userID: a.UserID, grantID: a.GrantID, family: m.family, scope: a.Scope, claims: a.UserInfoClaims,
 			issued: m.now, expires: m.now.Add(m.lifetime),
 		}
 		return m.issuer.accessTokens.SealString(at.encode(), m.tenant.ID()), nil
@@ -62,6 +65,7 @@ func (m *minting) accessToken(ctx context.Context) (string, error) {
 	}
 	if a.Scope.Has(oauth.ScopeOpenID) {
 		p.Audience = []string{m.api.Audience, m.tenant.UserInfoAudience()}
+		p.UserInfoClaims = a.UserInfoClaims.Names()
 	}
 	return m.issuer.signAccessToken(ctx, m.tenant, m.api, p, m.lifetime, m.now, m.custom.accessToken)
 }
@@ -108,7 +112,9 @@ func splice(payload, custom []byte) []byte {
 type openedToken struct {
 	clientID, userID, grantID, family string
 
-	scope           oauth.Scope
+	scope oauth.Scope
+	// claims are those that were asked for at userinfo by name.
+	claims          ClaimSet
 	issued, expires time.Time
 	// audience and id are those of a JWT; an opaque token is for this provider.
 	audience jwt.Audience
@@ -132,6 +138,7 @@ func (at *openedToken) encode() []byte {
 	e.string(at.grantID)
 	e.string(at.family)
 	e.strings(at.scope)
+	e.claims(at.claims)
 	e.time(at.issued)
 	e.time(at.expires)
 	return e
@@ -145,6 +152,7 @@ func decodeOpenedToken(raw []byte) (openedToken, error) {
 	at.grantID = d.string()
 	at.family = d.string()
 	at.scope = d.strings()
+	at.claims = d.claims()
 	at.issued = d.time()
 	at.expires = d.time()
 	if err := d.done(); err != nil {
@@ -222,6 +230,7 @@ func (i *Issuer) openJWT(ctx context.Context, t *tenant.Tenant, raw string) (ope
 		ClientID string       `json:"client_id"`
 		ID       string       `json:"jti"`
 		Scope    string       `json:"scope"`
+		UserInfo []string     `json:"userinfo_claims"`
 	}
 	if err := json.Unmarshal(payload, &claims); err != nil {
 		return openedToken{}, fmt.Errorf("%w: %w", errNoAccessToken, err)
@@ -230,7 +239,7 @@ func (i *Issuer) openJWT(ctx context.Context, t *tenant.Tenant, raw string) (ope
 		return openedToken{}, errNoAccessToken
 	}
 	at := openedToken{
-		clientID: claims.ClientID, userID: claims.Subject, scope: strings.Fields(claims.Scope),
+		clientID: claims.ClientID, userID: claims.Subject, scope: strings.Fields(claims.Scope), claims: ClaimsOf(claims.UserInfo...),
 		issued: time.Unix(claims.IssuedAt, 0), expires: time.Unix(claims.Expiry, 0),
 		audience: claims.Audience, id: claims.ID,
 	}

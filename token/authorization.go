@@ -23,7 +23,11 @@ type Authorization struct {
 	Scope oauth.Scope
 	// Audience is the identifier of the API, empty for none.
 	Audience string
-	Nonce    string
+	// UserInfoClaims and IDTokenClaims are what the client asked for by name
+	// (OpenID Connect Core §5.5), on top of what Scope asks for. The user has
+	// consented to them.
+	UserInfoClaims, IDTokenClaims ClaimSet
+	Nonce                         string
 	// AuthTime is when the user proved who they are. ID tokens always carry it.
 	AuthTime time.Time
 	// RequireAuthTime says that max_age was given or that the client demands
@@ -125,6 +129,8 @@ func (a *Authorization) encode(e *encoder) {
 	e.string(a.SID)
 	e.strings(a.Scope)
 	e.string(a.Audience)
+	e.claims(a.UserInfoClaims)
+	e.claims(a.IDTokenClaims)
 	e.time(a.AuthTime)
 	e.string(a.ACR)
 	e.strings(a.AMR)
@@ -138,6 +144,8 @@ func (a *Authorization) decode(d *decoder) {
 	a.SID = d.string()
 	a.Scope = d.strings()
 	a.Audience = d.string()
+	a.UserInfoClaims = d.claims()
+	a.IDTokenClaims = d.claims()
 	a.AuthTime = d.time()
 	a.ACR = d.string()
 	a.AMR = d.strings()

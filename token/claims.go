@@ -5,8 +5,96 @@ import (
 	"github.com/opkit/opkit/store"
 )
 
-// standardClaims are the claims of OpenID Connect Core §5.1 other than sub.
-// Members without a value are left out (§5.3.2).
+// ClaimSet is a set of the claims of OpenID Connect Core §5.1 other than sub. That
+// is what a client can ask for by name (§5.5).
+type ClaimSet uint32
+
+// The members of a ClaimSet. Tokens carry sets, so that a new claim goes to the
+// end.
+const (
+	claimName ClaimSet = 1 << iota
+	claimGivenName
+	claimFamilyName
+	claimMiddleName
+	claimNickname
+	claimPreferredUsername
+	claimProfile
+	claimPicture
+	claimWebsite
+	claimGender
+	claimBirthdate
+	claimZoneinfo
+	claimLocale
+	claimUpdatedAt
+	claimEmail
+	claimEmailVerified
+	claimAddress
+	claimPhoneNumber
+	claimPhoneNumberVerified
+
+	allClaims = claimPhoneNumberVerified<<1 - 1
+)
+
+// claimNames are the names of the claims in the order of their bits, and never
+// changed.
+var claimNames = [...]string{
+	"name", "given_name", "family_name", "middle_name", "nickname", "preferred_username", "profile", "picture", "website",
+	"gender", "birthdate", "zoneinfo", "locale", "updated_at", "email", "email_verified", "address", "phone_number",
+	"phone_number_verified",
+}
+
+// scopeClaims says what each scope asks for (OpenID Connect Core §5.4).
+var scopeClaims = [...]struct {
+	scope  string
+	claims ClaimSet
+}{
+	{oauth.ScopeProfile, claimEmail - 1}, // all that come before
+	{oauth.ScopeEmail, claimEmail | claimEmailVerified},
+	{oauth.ScopeAddress, claimAddress},
+	{oauth.ScopePhone, claimPhoneNumber | claimPhoneNumberVerified},
+}
+
+// ClaimsOf returns the claims with these names. Names that are not of a member are
+// ignored.
+func ClaimsOf(names ...string) ClaimSet {
+	var set ClaimSet
+	for _, name := range names {
+		for i := range claimNames {
+			if claimNames[i] == name {
+				set |= 1 << i
+			}
+		}
+	}
+	return set
+}
+
+// ClaimsOfScope returns the claims that scope asks for (OpenID Connect Core §5.4).
+func ClaimsOfScope(scope oauth.Scope) ClaimSet {
+	var set ClaimSet
+	for i := range scopeClaims {
+		if scope.Has(scopeClaims[i].scope) {
+			set |= scopeClaims[i].claims
+		}
+	}
+	return set
+}
+
+// Has reports whether s includes every member of other.
+func (s ClaimSet) Has(other ClaimSet) bool { return s&other == other }
+
+// Names returns the names of the members in a fixed order, nil for none.
+func (s ClaimSet) Names() []string {
+	var names []string
+	for i := range claimNames {
+		if s.Has(1 << i) {
+			names = append(names, claimNames[i])
+		}
+	}
+	return names
+}
+
+// standardClaims are the values of the claims that a ClaimSet can have. Members
+// without a value are left out (OpenID Connect Core §5.3.2).
 type standardClaims struct {
 	// Scope profile.
 	Name              string `json:"name,omitempty"`
@@ -36,47 +124,61 @@ type standardClaims struct {
 	PhoneNumberVerified *bool  `json:"phone_number_verified,omitempty"`
 }
 
-// userClaims returns the claims of the scopes for an ID token, nil for none.
-// OpenID Connect Core §5.4 has them there only if no access token is issued to
-// fetch them with; onlyWay says so.
+// userClaims returns the claims about the user for an ID token, nil for none: those
+// that were asked for there by name (OpenID Connect Core §5.5). Those of the scopes
+// are there only if no access token is issued to fetch them with (§5.4); onlyWay
+// says so.
 func (m *minting) userClaims(onlyWay bool) *standardClaims {
-	if !onlyWay && !m.issuer.userClaimsInIDToken {
+	set := m.authorization.IDTokenClaims
+	if onlyWay || m.issuer.userClaimsInIDToken {
+		set |= ClaimsOfScope(m.authorization.Scope)
+	}
+	if set == 0 {
 		return nil
 	}
-	c := claimsFor(m.user, m.authorization.Scope)
+	c := claimsFor(m.user, set)
 	return &c
 }
 
-// claimsFor returns the user's claims that scope asks for (OpenID Connect Core
-// §5.4).
-func claimsFor(user *store.User, scope oauth.Scope) standardClaims {
+// claimsFor returns the values of the user's claims in set.
+func claimsFor(user *store.User, set ClaimSet) standardClaims {
 	var c standardClaims
 	p := &user.Profile
-	if scope.Has(oauth.ScopeProfile) {
-		c.Name = p.Name
-		c.GivenName = p.GivenName
-		c.FamilyName = p.FamilyName
-		c.MiddleName = p.MiddleName
-		c.Nickname = p.Nickname
-		c.PreferredUsername = p.PreferredUsername
-		c.Profile = p.ProfileURL
-		c.Picture = p.Picture
-		c.Website = p.Website
-		c.Gender = p.Gender
-		c.Birthdate = p.Birthdate
-		c.Zoneinfo = p.Zoneinfo
-		c.Locale = p.Locale
+	for _, text := range [...]struct {
+		claim ClaimSet
+		to    *string
+		value string
+	}{
+		{claimName, &c.Name, p.Name},
+		{claimGivenName, &c.GivenName, p.GivenName},
+		{claimFamilyName, &c.FamilyName, p.FamilyName},
+		{claimMiddleName, &c.MiddleName, p.MiddleName},
+		{claimNickname, &c.Nickname, p.Nickname},
+		{claimPreferredUsername, &c.PreferredUsername, p.PreferredUsername},
+		{claimProfile, &c.Profile, p.ProfileURL},
+		{claimPicture, &c.Picture, p.Picture},
+		{claimWebsite, &c.Website, p.Website},
+		{claimGender, &c.Gender, p.Gender},
+		{claimBirthdate, &c.Birthdate, p.Birthdate},
+		{claimZoneinfo, &c.Zoneinfo, p.Zoneinfo},
+		{claimLocale, &c.Locale, p.Locale},
+		{claimEmail, &c.Email, user.Email},
+		{claimPhoneNumber, &c.PhoneNumber, p.PhoneNumber},
+	} {
+		if set.Has(text.claim) {
+			*text.to = text.value
+		}
+	}
+	if set.Has(claimUpdatedAt) {
 		c.UpdatedAt = unix(user.UpdatedAt)
 	}
-	if scope.Has(oauth.ScopeEmail) && user.Email != "" {
-		c.Email = user.Email
+	if set.Has(claimEmailVerified) && user.Email != "" {
 		c.EmailVerified = &user.EmailVerified
 	}
-	if scope.Has(oauth.ScopeAddress) && p.Address != nil && *p.Address != (store.Address{}) {
+	if set.Has(claimAddress) && p.Address != nil && *p.Address != (store.Address{}) {
 		c.Address = p.Address
 	}
-	if scope.Has(oauth.ScopePhone) && p.PhoneNumber != "" {
-		c.PhoneNumber = p.PhoneNumber
+	if set.Has(claimPhoneNumberVerified) && p.PhoneNumber != "" {
 		c.PhoneNumberVerified = &p.PhoneNumberVerified
 	}
 	return c

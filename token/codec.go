@@ -13,7 +13,7 @@ import (
 
 // layout is the version of the fields' order. A value of another version is
 // refused, so that a rolling update never reads one field as another.
-const layout = 1
+const layout = 2
 
 // errEncoding says that sealed bytes are not an encoding of this layout. It can
 // only follow an update of opkit or a defect: nobody else can seal.
@@ -56,6 +56,8 @@ func (e *encoder) bool(b bool) {
 	}
 	*e = append(*e, 0)
 }
+
+func (e *encoder) claims(set ClaimSet) { *e = binary.AppendUvarint(*e, uint64(set)) }
 
 // decoder reads what an encoder wrote. After the first failure every read
 // returns zero; done reports it.
@@ -154,4 +156,13 @@ func (d *decoder) bool() bool {
 	b := d.rest[0] == 1
 	d.rest = d.rest[1:]
 	return b
+}
+
+func (d *decoder) claims() ClaimSet {
+	n := d.uint()
+	if n > uint64(allClaims) {
+		d.fail()
+		return 0
+	}
+	return ClaimSet(n)
 }

@@ -15,7 +15,7 @@ func testCode() code {
 		family: "FAMILY", expires: time.Date(2026, 5, 1, 12, 1, 0, 123000, time.UTC),
 		authorization: Authorization{
 			ClientID: "client", UserID: "user", ConnectionID: "con_1", GrantID: "grant", SID: "sid", Scope: scopes("openid profile"),
-			Audience: "api", Nonce: "nonce", AuthTime: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), RequireAuthTime: true,
+			Audience: "api", UserInfoClaims: allClaims, IDTokenClaims: claimEmail, Nonce: "nonce", AuthTime: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), RequireAuthTime: true,
 			ACR: "acr", AMR: []string{"pwd", "otp"}, RedirectURI: testRedirect, CodeChallenge: testChallenge, Offline: true,
 		},
 	}
@@ -30,7 +30,7 @@ func testRefreshToken() refreshToken {
 
 func testOpenedToken() openedToken {
 	return openedToken{
-		clientID: "client", userID: "user", grantID: "grant", family: "FAMILY", scope: scopes("openid"),
+		clientID: "client", userID: "user", grantID: "grant", family: "FAMILY", scope: scopes("openid"), claims: claimName | claimPhoneNumber,
 		issued: time.UnixMicro(1000).UTC(), expires: time.UnixMicro(2000).UTC(),
 	}
 }

@@ -85,6 +85,7 @@
 //
 // Standard claims follow the granted scopes (OpenID Connect Core §5.4). They are
 // at userinfo; the ID token carries them only if no access token comes with it
-// (response_type=id_token). A [ClaimsFunc] adds custom claims, each named by a
+// (response_type=id_token). Claims that the client asked for by name (§5.5) go where
+// it asked for them: the access token says which of them userinfo gives. A [ClaimsFunc] adds custom claims, each named by a
 // URI; any other name is dropped and reported.
 package token

@@ -100,7 +100,7 @@ func (i *Issuer) userInfo(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 	if err != nil {
 		return nil, err
 	}
-	payload, err := json.Marshal(userInfoPayload{Subject: subject, standardClaims: claimsFor(user, at.scope)})
+	payload, err := json.Marshal(userInfoPayload{Subject: subject, standardClaims: claimsFor(user, ClaimsOfScope(at.scope)|at.claims)})
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func duplicate(name string) string {
 
 // known is never changed.
 var known = map[string]bool{
-	"acr_values": true, "assertion": true, "audience": true, "claims": true, "client_assertion": true,
+	"acr_values": true, "assertion": true, "audience": true, "claims": true, "claims_locales": true, "client_assertion": true,
 	"client_assertion_type": true, "client_id": true, "client_secret": true, "code": true,
 	"code_challenge": true, "code_challenge_method": true, "code_verifier": true, "device_code": true,
 	"display": true, "grant_type": true, "id_token_hint": true, "login_hint": true, "max_age": true,
