@@ -63,6 +63,13 @@ type Config struct {
 	// them with (OpenID Connect Core §5.4).
 	UserClaimsInIDToken bool
 
+	// InsecureUnsignedIDTokens lets applications register the algorithm none for their
+	// ID tokens (id_token_signed_response_alg). Only those may that receive ID tokens
+	// from the token endpoint alone (OpenID Connect Core §2), and no strict ones that
+	// register themselves. Whoever the application shows such a token to can have made
+	// it.
+	InsecureUnsignedIDTokens bool
+
 	// Registration tunes dynamic registration.
 	Registration RegistrationConfig
 

@@ -45,7 +45,7 @@ func New(cfg Config) (*Provider, error) {
 	tenantStores.SigningKeys = signingKeys
 	if p.tenants, err = tenant.New(tenant.Config{
 		Stores: tenantStores, KeyStaleness: cfg.CacheStaleness, Secrets: cfg.secrets(), Issuer: cfg.Issuer, Settings: cfg.Settings,
-		Resolver: cfg.Resolver, Endpoints: cfg.Endpoints, Capabilities: capabilities(), Now: cfg.Now, Logger: cfg.Logger,
+		Resolver: cfg.Resolver, Endpoints: cfg.Endpoints, Capabilities: capabilities(&cfg), Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -72,7 +72,8 @@ func New(cfg Config) (*Provider, error) {
 	if p.tokens, err = token.New(token.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, ClientAuth: clientAuth,
 		Secrets: cfg.secrets(), Claims: cfg.Claims, UserClaimsInIDToken: cfg.UserClaimsInIDToken,
-		CodeLifetime: cfg.Lifetimes.Code, AccessTokenLifetime: cfg.Lifetimes.AccessToken, IDTokenLifetime: cfg.Lifetimes.IDToken,
+		InsecureUnsignedIDTokens: cfg.InsecureUnsignedIDTokens,
+		CodeLifetime:             cfg.Lifetimes.Code, AccessTokenLifetime: cfg.Lifetimes.AccessToken, IDTokenLifetime: cfg.Lifetimes.IDToken,
 		RefreshTokenIdle: cfg.Lifetimes.RefreshTokenIdle, RefreshTokenAbsolute: cfg.Lifetimes.RefreshTokenAbsolute,
 		RefreshTokenLeeway: cfg.Lifetimes.RefreshTokenLeeway,
 		Now:                cfg.Now, Logger: cfg.Logger,
@@ -88,7 +89,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	if p.registrar, err = dcr.New(dcr.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Secrets: cfg.secrets(), Outbound: outbound,
-		Redirects: cfg.Registration.Redirects, Limiter: cfg.Registration.Limiter, Rate: cfg.Registration.Rate,
+		Redirects: cfg.Registration.Redirects, Limiter: cfg.Registration.Limiter, Rate: cfg.Registration.Rate, InsecureUnsignedIDTokens: cfg.InsecureUnsignedIDTokens,
 		TrustedProxies: cfg.TrustedProxies, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func New(cfg Config) (*Provider, error) {
 
 // capabilities collects what the rooms support, so that the metadata document
 // derives from them.
-func capabilities() tenant.Capabilities {
+func capabilities(cfg *Config) tenant.Capabilities {
 	return tenant.Capabilities{
 		ResponseTypes:                authorize.ResponseTypes(),
 		ResponseModes:                authorize.ResponseModes(),
@@ -111,7 +112,7 @@ func capabilities() tenant.Capabilities {
 		TokenEndpointAuthSigningAlgs: clientauth.SigningAlgorithms,
 		IntrospectionAuthMethods:     clientauth.ConfidentialMethods,
 		IntrospectionSigningAlgs:     token.IntrospectionSigningAlgs(),
-		IDTokenSigningAlgs:           token.IDTokenSigningAlgs(),
+		IDTokenSigningAlgs:           token.IDTokenSigningAlgs(cfg.InsecureUnsignedIDTokens),
 		CodeChallengeMethods:         []string{"S256"},
 		SubjectTypes:                 token.SubjectTypes(),
 		RequestObjectSigningAlgs:     authorize.RequestObjectSigningAlgs(),

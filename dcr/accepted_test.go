@@ -265,6 +265,34 @@ func TestRequestObjectsAreRegisteredWithTheirKeys(t *testing.T) {
 	f.register(with(`"require_signed_request_object":true,` + jwks(ecKey)))
 }
 
+// Without a signature an ID token is good from the token endpoint only, and only if
+// the host wants it at all.
+func TestUnsignedIDTokensAreRegisteredBySetting(t *testing.T) {
+	const none = `"id_token_signed_response_alg":"none"`
+	on := func(mode string) options {
+		return options{mode: mode, config: func(c *Config) { c.InsecureUnsignedIDTokens = true }}
+	}
+	permissive := newFixture(t, on(store.ModePermissive))
+	for _, members := range []string{`"response_types":["code"]`, `"response_types":["code","token"],"grant_types":["authorization_code","implicit"]`, `"grant_types":["authorization_code"]`} {
+		if info, stored := permissive.register(with(members + "," + none)); info.raw["id_token_signed_response_alg"] != "none" || stored.Extra().IDTokenSignedResponseAlg != "none" {
+			t.Errorf("%s: %v", members, info.raw)
+		}
+	}
+	refused := func(f *fixture, rule, members, text string) {
+		t.Helper()
+		if w := f.post(with(members)); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), text) || f.decode(w).Error != "invalid_client_metadata" {
+			t.Errorf("%s: %d %s", rule, w.Code, w.Body)
+		}
+	}
+	const where = "id_token_signed_response_alg: none needs response_types"
+	for _, types := range []string{`"id_token"`, `"id_token token"`, `"code id_token"`, `"code","token id_token code"`} {
+		refused(permissive, types, none+`,"response_types":[`+types+`],"grant_types":["authorization_code","implicit"]`, where)
+	}
+	refused(permissive, "every response type by default", none, where)
+	refused(newFixture(t, on("")), "strict", none, "is not one of RS256, ES256, HS256")
+	refused(newFixture(t, options{mode: store.ModePermissive}), "not wanted", none+`,"response_types":["code"]`, "is not one of RS256, ES256, HS256")
+}
+
 // Keys by reference are good for all that keys in the registration are.
 func TestKeysByReferenceAreRegistered(t *testing.T) {
 	const uri = "https://client.example.com/jwks"

@@ -33,6 +33,11 @@ type Config struct {
 	// Redirects says which redirect URIs may be registered.
 	Redirects RedirectPolicy
 
+	// InsecureUnsignedIDTokens accepts id_token_signed_response_alg none from
+	// applications whose ID tokens come from the token endpoint alone (OpenID Connect
+	// Core §2). Strict ones that register themselves never may.
+	InsecureUnsignedIDTokens bool
+
 	// Limiter decides which attempts to register go ahead. Nil: a limiter of this
 	// process with the rate of Rate.
 	Limiter Limiter

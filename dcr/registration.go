@@ -123,7 +123,7 @@ func (r *Registrar) validate(ctx context.Context, m *metadata) error {
 	if err := m.checkURIs(); err != nil {
 		return err
 	}
-	if err := m.checkAlgorithms(); err != nil {
+	if err := m.checkAlgorithms(r.cfg.InsecureUnsignedIDTokens); err != nil {
 		return err
 	}
 	if err := m.checkSector(); err != nil {

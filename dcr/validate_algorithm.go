@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/opkit/opkit/internal/clientauth"
+	"github.com/opkit/opkit/internal/oauth"
 )
 
 // What the provider supports, by member. A member with an empty list names
@@ -19,12 +20,16 @@ const algNone = "none"
 
 // checkAlgorithms validates the members that choose among what the provider can
 // do. It has no list of algorithms that are too weak: what is not on a list of
-// supported ones is refused. "none" is on the list of request objects alone, which
-// say no more unsigned than a query does.
-func (m *metadata) checkAlgorithms() error {
+// supported ones is refused. "none" is on the list of request objects, which say no
+// more unsigned than a query does, and on that of ID tokens if the host wants it.
+func (m *metadata) checkAlgorithms(unsignedIDTokens bool) error {
 	x := &m.extra
 	if !m.rare {
 		return nil
+	}
+	idTokenAlgs := idTokenSigningAlgs
+	if unsignedIDTokens && !m.restricted() {
+		idTokenAlgs = append(slices.Clone(idTokenAlgs), algNone)
 	}
 	for _, choice := range [...]struct {
 		member    string
@@ -32,7 +37,7 @@ func (m *metadata) checkAlgorithms() error {
 		supported []string
 	}{
 		{"subject_type", &x.SubjectType, subjectTypes},
-		{"id_token_signed_response_alg", &x.IDTokenSignedResponseAlg, idTokenSigningAlgs},
+		{"id_token_signed_response_alg", &x.IDTokenSignedResponseAlg, idTokenAlgs},
 		{"id_token_encrypted_response_alg", &x.IDTokenEncryptedResponseAlg, nil},
 		{"id_token_encrypted_response_enc", &x.IDTokenEncryptedResponseEnc, nil},
 		{"userinfo_signed_response_alg", &x.UserInfoSignedResponseAlg, nil},
@@ -63,10 +68,20 @@ func (m *metadata) checkAlgorithms() error {
 		return invalid("id_token_signed_response_alg", "id_token_signed_response_alg: HS256 needs an application with a client secret, and token_endpoint_auth_method is %s",
 			m.client.TokenEndpointAuthMethod)
 	}
+	if x.IDTokenSignedResponseAlg == algNone && slices.ContainsFunc(m.client.AllowedResponseTypes(), returnsIDToken) {
+		return invalid("id_token_signed_response_alg", "id_token_signed_response_alg: none needs response_types that return no ID token from the authorization endpoint")
+	}
 	if x.RequireSignedRequestObject && x.RequestObjectSigningAlg == algNone { // RFC 9101 §10.5
 		return invalid("require_signed_request_object", "require_signed_request_object and request_object_signing_alg none exclude each other")
 	}
 	return nil
+}
+
+// returnsIDToken reports whether the authorization endpoint answers a response type
+// with an ID token.
+func returnsIDToken(responseType string) bool {
+	rt, err := oauth.ParseResponseType(responseType)
+	return err != nil || rt.Has(oauth.ResponseIDToken)
 }
 
 // assertionAlgs returns the algorithms that the client's assertions may have.

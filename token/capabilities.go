@@ -6,8 +6,14 @@ import (
 )
 
 // IDTokenSigningAlgs lists the values of id_token_signed_response_alg that can be
-// minted, for metadata and registration.
-func IDTokenSigningAlgs() []string { return []string{algRS256, algES256, algHS256} }
+// minted, for metadata and registration. unsigned is Config.InsecureUnsignedIDTokens.
+func IDTokenSigningAlgs(unsigned bool) []string {
+	algs := []string{algRS256, algES256, algHS256}
+	if unsigned {
+		algs = append(algs, algNone)
+	}
+	return algs
+}
 
 // StandardClaims lists the claims about the user and the authentication that
 // tokens and userinfo can carry, for metadata. It is read off the types that are

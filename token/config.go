@@ -37,6 +37,11 @@ type Config struct {
 	// application SDKs look nowhere else.
 	UserClaimsInIDToken bool
 
+	// InsecureUnsignedIDTokens mints ID tokens without a signature for the clients
+	// that registered id_token_signed_response_alg none, from the token endpoint only.
+	// Nobody but the client that fetched such a token over TLS may believe it.
+	InsecureUnsignedIDTokens bool
+
 	// CodeLifetime is how long a code can be redeemed. Zero: 60 seconds. RFC 6749
 	// §4.1.2 recommends ten minutes at most; more is an error.
 	CodeLifetime time.Duration
@@ -77,7 +82,7 @@ type Issuer struct {
 	claims      ClaimsFunc
 	dropped     droppedClaims
 
-	userClaimsInIDToken bool
+	userClaimsInIDToken, unsignedIDTokens bool
 
 	// One box per kind: a code is no refresh token, neither is an access token.
 	codes, refreshTokens, accessTokens *seal.Box
@@ -105,7 +110,7 @@ func New(cfg Config) (*Issuer, error) {
 
 	i := &Issuer{
 		stores: cfg.Stores, tenants: cfg.Tenants, connections: cfg.Connections, clientAuth: cfg.ClientAuth,
-		claims: cfg.Claims, userClaimsInIDToken: cfg.UserClaimsInIDToken,
+		claims: cfg.Claims, userClaimsInIDToken: cfg.UserClaimsInIDToken, unsignedIDTokens: cfg.InsecureUnsignedIDTokens,
 		clock:  cfg.Now,
 		logger: cfg.Logger,
 	}

@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
@@ -44,6 +45,11 @@ func (i *Issuer) FrontChannel(ctx context.Context, t *tenant.Tenant, client *sto
 	}
 	if err := m.prepare(ctx, withIDToken, withToken); err != nil {
 		return FrontChannel{}, err
+	}
+	// OpenID Connect Core §2: an ID token without a signature comes from the token
+	// endpoint or not at all. No client could be registered for both.
+	if withIDToken && m.idTokenKey.alg == algNone {
+		return FrontChannel{}, fmt.Errorf("token: client %q has unsigned ID tokens, which the authorization endpoint does not return", client.ID)
 	}
 
 	var out FrontChannel

@@ -21,6 +21,7 @@ const (
 	algRS256 = "RS256"
 	algES256 = "ES256"
 	algHS256 = "HS256"
+	algNone  = "none"
 )
 
 // typIDToken is the header typ of an ID token.
@@ -60,6 +61,10 @@ func (i *Issuer) idTokenKey(t *tenant.Tenant, client *store.Client) (idTokenKey,
 			return idTokenKey{}, errors.New("token: the client's sealed secret is empty")
 		}
 		return idTokenKey{alg: alg, secret: secret}, nil
+	case algNone:
+		if i.unsignedIDTokens {
+			return idTokenKey{alg: alg}, nil
+		}
 	}
 	return idTokenKey{}, fmt.Errorf("token: the client registered %q for ID tokens, which is not supported", alg)
 }
@@ -98,7 +103,8 @@ func (m *minting) idToken(ctx context.Context, accessToken, code string, claims 
 		SID:            m.sid,
 		standardClaims: claims,
 	}
-	if accessToken != "" {
+	// The hash is that of the signature's algorithm (OpenID Connect Core §3.1.3.6).
+	if accessToken != "" && m.idTokenKey.alg != algNone {
 		p.AccessTokenHash = halfHash(accessToken)
 	}
 	if code != "" {
@@ -109,8 +115,11 @@ func (m *minting) idToken(ctx context.Context, accessToken, code string, claims 
 		return "", err
 	}
 	payload = splice(payload, m.custom.idToken)
-	if m.idTokenKey.alg == algHS256 {
+	switch m.idTokenKey.alg {
+	case algHS256:
 		return signHS256(m.idTokenKey.secret, payload), nil
+	case algNone:
+		return headerNone + "." + base64.RawURLEncoding.EncodeToString(payload) + ".", nil
 	}
 	return m.issuer.tenants.Sign(ctx, m.tenant, m.idTokenKey.alg, typIDToken, payload)
 }
@@ -122,6 +131,9 @@ func halfHash(value string) string {
 	sum := sha256.Sum256([]byte(value))
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
+
+// headerNone is {"alg":"none","typ":"JWT"}.
+const headerNone = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0"
 
 // headerHS256 is {"alg":"HS256","typ":"JWT"}.
 const headerHS256 = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"

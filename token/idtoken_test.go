@@ -32,8 +32,8 @@ func TestIDTokenAlgorithms(t *testing.T) {
 }
 
 func TestEveryAdvertisedAlgorithmHasAKey(t *testing.T) {
-	f := newFixture(t)
-	for _, alg := range IDTokenSigningAlgs() {
+	f := newFixture(t, func(c *Config) { c.InsecureUnsignedIDTokens = true })
+	for _, alg := range IDTokenSigningAlgs(true) {
 		c := f.client(webClient)
 		c.Metadata = &store.ClientMetadata{IDTokenSignedResponseAlg: alg}
 		c.SealedSecret = f.sealedSecret(webClient, testSecret)

@@ -39,8 +39,10 @@ func newProvider(ctx context.Context, o options, logger *slog.Logger) (*opkit.Pr
 		// The suite addresses assertions to the token endpoint; one module names the
 		// issuer.
 		InsecureTokenEndpointAudience: true,
-		Outbound:                      outbound,
-		Logger:                        logger,
+		// A module registers it.
+		InsecureUnsignedIDTokens: true,
+		Outbound:                 outbound,
+		Logger:                   logger,
 	})
 	if err != nil {
 		return nil, err
