@@ -36,7 +36,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	// Not through the cache: the tenants keep keys themselves, and look for one that
 	// another node made when a token names it.
-	signingKeys := cfg.Stores.SigningKeys
+	signingKeys, uncachedClients := cfg.Stores.SigningKeys, cfg.Stores.Clients
 	if cfg.CacheStaleness >= 0 {
 		cfg.Stores = cachestore.New(cfg.Stores, cachestore.Config{Staleness: cfg.CacheStaleness, Now: cfg.Now})
 	}
@@ -88,7 +88,7 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	if p.registrar, err = dcr.New(dcr.Config{
-		Stores: cfg.Stores, Tenants: p.tenants, Secrets: cfg.secrets(), Outbound: outbound,
+		Stores: cfg.Stores, UncachedClients: uncachedClients, Tenants: p.tenants, Secrets: cfg.secrets(), Outbound: outbound,
 		Redirects: cfg.Registration.Redirects, Limiter: cfg.Registration.Limiter, Rate: cfg.Registration.Rate, InsecureUnsignedIDTokens: cfg.InsecureUnsignedIDTokens,
 		TrustedProxies: cfg.TrustedProxies, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
@@ -186,6 +186,12 @@ func (p *Provider) JWKS() http.Handler { return httpx.CORS(p.tenants.JWKS(), htt
 // Registration serves dynamic client registration (/oidc/register).
 func (p *Provider) Registration() http.Handler {
 	return httpx.CORS(p.registrar.Registration(), http.MethodPost)
+}
+
+// ClientConfiguration serves the registration of one client to whoever registered
+// it (RFC 7592, /oidc/register/{client_id}). Mount it at a path that ends in {id}.
+func (p *Provider) ClientConfiguration() http.Handler {
+	return httpx.CORS(p.registrar.ClientConfiguration(), http.MethodGet, http.MethodPut, http.MethodDelete)
 }
 
 // TenantSettings serves the tenant's settings (/api/v2/tenants/settings).

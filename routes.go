@@ -44,6 +44,9 @@ func newRoutes(p *Provider) *routes {
 	add(e.Introspection, p.Introspection())
 	add(e.JWKS, p.JWKS())
 	add(e.Registration, p.Registration())
+	if servedHere(e.ClientConfiguration) {
+		rt.byID[e.ClientConfiguration+"/"] = p.ClientConfiguration()
+	}
 	add(wellKnownOpenID, p.Metadata())
 	add(wellKnownOAuth, p.Metadata())
 	if servedHere(e.Management) {

@@ -131,6 +131,7 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/o/introspect", p.Introspection())
 		mux.Handle("/o/keys", p.JWKS())
 		mux.Handle("/o/apps", p.Registration())
+		mux.Handle("/o/apps/{id}", p.ClientConfiguration())
 		mux.Handle("/o/manage/tenants/settings", p.TenantSettings())
 		mux.Handle("/o/manage/connections", p.ConnectionsAPI())
 		mux.Handle("/o/manage/connections/{id}", p.ConnectionsAPI())

@@ -20,6 +20,11 @@ type Config struct {
 	// (Grants, ClientGrants), and knows the scopes that exist (APIs).
 	Stores store.Stores
 
+	// UncachedClients is Stores.Clients without a cache, which registration access
+	// tokens are checked against: one that another node has replaced or revoked is
+	// dead at once. Nil: Stores.Clients.
+	UncachedClients store.ClientStore
+
 	// Tenants finds the tenant of a request and its settings.
 	Tenants *tenant.Directory
 
@@ -78,10 +83,11 @@ type RedirectPolicy struct {
 
 // Registrar creates clients. It is safe for concurrent use.
 type Registrar struct {
-	cfg     Config
-	limiter Limiter
-	secrets *seal.Box
-	sectors *sectorFetcher
+	cfg      Config
+	limiter  Limiter
+	secrets  *seal.Box
+	sectors  *sectorFetcher
+	uncached store.ClientStore
 
 	warnProxy sync.Once
 }
@@ -107,7 +113,13 @@ func New(cfg Config) (*Registrar, error) {
 	if cfg.Outbound == nil {
 		cfg.Outbound = httpx.NewOutbound(httpx.OutboundConfig{})
 	}
-	r := &Registrar{cfg: cfg, limiter: cfg.Limiter, secrets: secrets, sectors: newSectorFetcher(cfg.Outbound, cfg.Now)}
+	r := &Registrar{
+		cfg: cfg, limiter: cfg.Limiter, secrets: secrets, uncached: cfg.UncachedClients,
+		sectors: newSectorFetcher(cfg.Outbound, cfg.Now),
+	}
+	if r.uncached == nil {
+		r.uncached = cfg.Stores.Clients
+	}
 	if r.limiter == nil {
 		if r.limiter, err = newLocalLimiter(cfg.Rate, cfg.Now); err != nil {
 			return nil, err

@@ -27,7 +27,11 @@
 //	                 refresh_token         client_credentials, device_code
 //	response_types   code                  every combination
 //
-// There is no self-management: whoever registered an application cannot change it.
+// Whoever registered an application cannot change it, unless the tenant switched
+// that on: [Registrar.ClientConfiguration] then serves RFC 7592. It keeps three
+// things: what users allowed is not remembered for an application that looks other
+// than the one they saw; a client that authenticates stays one; and every change
+// goes through the validation of a registration.
 //
 // [Registrar.CreateClient] creates the applications of the tenant's own.
 // [Registrar.DeleteClient] removes an application with everything it holds: each

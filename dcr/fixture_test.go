@@ -35,6 +35,9 @@ type options struct {
 	off    bool
 	stores func(*store.Stores)
 	config func(*Config)
+
+	settings  func(*store.TenantSettings)
+	endpoints tenant.Endpoints
 }
 
 var start = time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
@@ -55,12 +58,15 @@ func newFixture(t testing.TB, o options) *fixture {
 		o.stores(&f.stores)
 	}
 	now := func() time.Time { return f.now }
+	settings := store.TenantSettings{
+		Flags:                                 store.TenantFlags{EnableDynamicClientRegistration: !o.off},
+		DynamicClientRegistrationSecurityMode: o.mode,
+	}
+	if o.settings != nil {
+		o.settings(&settings)
+	}
 	directory, err := tenant.New(tenant.Config{
-		Stores: f.stores, Secrets: f.secrets, Issuer: "https://login.example.com", Now: now,
-		Settings: store.TenantSettings{
-			Flags:                                 store.TenantFlags{EnableDynamicClientRegistration: !o.off},
-			DynamicClientRegistrationSecurityMode: o.mode,
-		},
+		Stores: f.stores, Secrets: f.secrets, Issuer: "https://login.example.com", Now: now, Settings: settings, Endpoints: o.endpoints,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -126,6 +132,8 @@ type information struct {
 	ResponseTypes           []string `json:"response_types"`
 	ApplicationType         string   `json:"application_type"`
 	Scope                   string   `json:"scope"`
+	RegistrationAccessToken string   `json:"registration_access_token"`
+	RegistrationClientURI   string   `json:"registration_client_uri"`
 	Error                   string   `json:"error"`
 	ErrorDescription        string   `json:"error_description"`
 

@@ -18,7 +18,13 @@ type metadata struct {
 	// set.
 	extra store.ClientMetadata
 	rare  bool
+	// issued is set where members count that the provider issued: in a PUT.
+	issued *issuedMembers
 }
+
+// issuedMembers are those with which a client proves what it means to replace (RFC
+// 7592 §2.2).
+type issuedMembers struct{ clientID, clientSecret string }
 
 // target returns where the member name belongs, nil if it is not known. These are
 // the members of RFC 7591 §2, OpenID Connect Dynamic Client Registration §2, the
@@ -109,12 +115,21 @@ func (m *metadata) target(name []byte) any {
 		return &x.RequirePushedAuthorizationRequests
 	case "require_signed_request_object":
 		return &x.RequireSignedRequestObject
+
+	case "client_id":
+		if m.issued != nil {
+			return &m.issued.clientID
+		}
+	case "client_secret":
+		if m.issued != nil {
+			return &m.issued.clientSecret
+		}
 	}
 	return nil
 }
 
-// common are the members whose place is in [store.Client] itself.
-var common = []string{"client_name", "redirect_uris", "token_endpoint_auth_method", "grant_types", "response_types", "application_type", "scope"}
+// common are the members whose place is not in [store.ClientMetadata].
+var common = []string{"client_id", "client_secret", "client_name", "redirect_uris", "token_endpoint_auth_method", "grant_types", "response_types", "application_type", "scope"}
 
 // set decodes the value of a member into its place. Clients that fill in a
 // template send null, "" and [] for what they do not have: the member was left

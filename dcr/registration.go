@@ -43,10 +43,7 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request) (*clientI
 		w.Header().Set("Allow", http.MethodPost)
 		return nil, &oauth.Error{Code: oauth.CodeInvalidRequest, Status: http.StatusMethodNotAllowed, Description: "the method must be POST"}
 	}
-	t, err := r.cfg.Tenants.FromRequest(req)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, &oauth.Error{Code: oauth.CodeInvalidRequest, Status: http.StatusNotFound, Description: "there is no issuer at this address"}
-	}
+	t, err := r.tenantOf(req)
 	if err != nil {
 		return nil, err
 	}
@@ -76,13 +73,31 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request) (*clientI
 	if err := r.checkSectorDocument(req.Context(), m); err != nil {
 		return nil, err
 	}
+	token := ""
+	if r.configurationURL(t) != "" {
+		managed := managedClient{m.client}
+		token = managed.issueToken("", false, false, r.now())
+		m.client = managed.Client
+	}
 	secret, err := r.create(req.Context(), m, "")
 	if err != nil {
 		return nil, err
 	}
 	r.cfg.Logger.InfoContext(req.Context(), "client registered", "tenant", m.client.TenantID, "client_id", m.client.ID)
 	info := newClientInformation(&m.client, secret, scope)
+	if token != "" {
+		info = r.managedInformation(t, &m.client, secret, scope, token)
+	}
 	return &info, nil
+}
+
+// tenantOf returns the tenant of a request.
+func (r *Registrar) tenantOf(req *http.Request) (*tenant.Tenant, error) {
+	t, err := r.cfg.Tenants.FromRequest(req)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, &oauth.Error{Code: oauth.CodeInvalidRequest, Status: http.StatusNotFound, Description: "there is no issuer at this address"}
+	}
+	return t, err
 }
 
 // mode returns the security mode of clients that register now. Only the one exact

@@ -13,6 +13,9 @@ type clientInformation struct {
 	RedirectURIs          []string `json:"redirect_uris,omitempty"`
 	ClientSecretExpiresAt *int64   `json:"client_secret_expires_at,omitempty"`
 	ClientIDIssuedAt      int64    `json:"client_id_issued_at"`
+	// RFC 7592 §3: both or neither.
+	RegistrationAccessToken string `json:"registration_access_token,omitempty"`
+	RegistrationClientURI   string `json:"registration_client_uri,omitempty"`
 
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method"`
 	GrantTypes              []string `json:"grant_types,omitempty"`

@@ -127,6 +127,8 @@ type ClientRegistration struct {
 	// PreviousTokenUntil: the answer with the new one may have been lost.
 	PreviousTokenDigest Digest    `json:"previous_token_digest,omitzero"`
 	PreviousTokenUntil  time.Time `json:"previous_token_until,omitzero"`
+	// IssuedSecret says that the same answer had a client secret.
+	IssuedSecret bool `json:"issued_secret,omitempty"`
 }
 
 // Extra returns the rare metadata, zero if there is none.

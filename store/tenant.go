@@ -53,6 +53,9 @@ type TenantSettings struct {
 type TenantFlags struct {
 	// EnableDynamicClientRegistration opens the registration endpoint.
 	EnableDynamicClientRegistration bool `json:"enable_dynamic_client_registration"`
+	// EnableDynamicClientManagement lets applications that register from now on read,
+	// change and delete their registration (RFC 7592).
+	EnableDynamicClientManagement bool `json:"enable_dynamic_client_management"`
 }
 
 // Clone returns a copy that shares nothing with t.

@@ -22,19 +22,20 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 		change func(*tenant.Config)
 		want   string
 	}{
-		"no stores":             {func(c *tenant.Config) { c.Stores = store.Stores{} }, "Stores"},
-		"no issuer":             {func(c *tenant.Config) { c.Issuer = "" }, "Issuer"},
-		"issuer and resolver":   {func(c *tenant.Config) { c.Resolver = tenant.ByPath("") }, "exclude"},
-		"bad issuer":            {func(c *tenant.Config) { c.Issuer = "http://login.example.com" }, "Issuer"},
-		"bad settings":          {func(c *tenant.Config) { c.Settings.SupportURL = "javascript:alert(1)" }, "support_url"},
-		"short secret":          {func(c *tenant.Config) { c.Secrets = [][]byte{[]byte("short")} }, "Secrets"},
-		"no secret":             {func(c *tenant.Config) { c.Secrets = nil }, "Secrets"},
-		"hosts without a func":  {func(c *tenant.Config) { c.Issuer, c.Resolver = "", tenant.ByHost(nil) }, "ByHost"},
-		"relative endpoint":     {func(c *tenant.Config) { c.Endpoints.Token = "token" }, "Endpoints.Token"},
-		"http endpoint":         {func(c *tenant.Config) { c.Endpoints.Token = "http://api.example.com/token" }, "Endpoints.Token"},
-		"endpoint with a query": {func(c *tenant.Config) { c.Endpoints.Token = "/token?x" }, "Endpoints.Token"},
-		"endpoint with dots":    {func(c *tenant.Config) { c.Endpoints.Token = "/a/../token" }, "Endpoints.Token"},
-		"one path twice":        {func(c *tenant.Config) { c.Endpoints.Token = "/userinfo" }, "same"},
+		"no stores":              {func(c *tenant.Config) { c.Stores = store.Stores{} }, "Stores"},
+		"no issuer":              {func(c *tenant.Config) { c.Issuer = "" }, "Issuer"},
+		"issuer and resolver":    {func(c *tenant.Config) { c.Resolver = tenant.ByPath("") }, "exclude"},
+		"bad issuer":             {func(c *tenant.Config) { c.Issuer = "http://login.example.com" }, "Issuer"},
+		"bad settings":           {func(c *tenant.Config) { c.Settings.SupportURL = "javascript:alert(1)" }, "support_url"},
+		"short secret":           {func(c *tenant.Config) { c.Secrets = [][]byte{[]byte("short")} }, "Secrets"},
+		"no secret":              {func(c *tenant.Config) { c.Secrets = nil }, "Secrets"},
+		"hosts without a func":   {func(c *tenant.Config) { c.Issuer, c.Resolver = "", tenant.ByHost(nil) }, "ByHost"},
+		"relative endpoint":      {func(c *tenant.Config) { c.Endpoints.Token = "token" }, "Endpoints.Token"},
+		"http endpoint":          {func(c *tenant.Config) { c.Endpoints.Token = "http://api.example.com/token" }, "Endpoints.Token"},
+		"endpoint with a query":  {func(c *tenant.Config) { c.Endpoints.Token = "/token?x" }, "Endpoints.Token"},
+		"endpoint with dots":     {func(c *tenant.Config) { c.Endpoints.Token = "/a/../token" }, "Endpoints.Token"},
+		"one path twice":         {func(c *tenant.Config) { c.Endpoints.Token = "/userinfo" }, "same"},
+		"relative configuration": {func(c *tenant.Config) { c.Endpoints.ClientConfiguration = "app" }, "Endpoints.ClientConfiguration"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := tenant.Config{Stores: memstore.New().Stores(), Secrets: [][]byte{secret}, Issuer: issuer}

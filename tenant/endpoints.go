@@ -26,6 +26,10 @@ type Endpoints struct {
 	Revocation    string // /oauth/revoke
 	Introspection string // /oauth/introspect
 
+	// ClientConfiguration is what the identifier of a client follows after a slash
+	// (RFC 7592). Empty: the same as Registration, /oidc/register/{client_id}.
+	ClientConfiguration string
+
 	PushedAuthorizationRequest string // /oauth/par
 	DeviceAuthorization        string // not served by opkit: advertised only if set
 	DeviceActivation           string // likewise
@@ -95,6 +99,14 @@ func (e Endpoints) resolved() (Endpoints, error) {
 			return Endpoints{}, fmt.Errorf("tenant: Endpoints.%s and Endpoints.%s are the same", other, endpoint.name)
 		}
 		taken[*endpoint.value] = endpoint.name
+	}
+	// The identifier at its end tells it from all others.
+	if e.ClientConfiguration == "" {
+		e.ClientConfiguration = e.Registration
+	} else if e.ClientConfiguration != NotMounted {
+		if err := checkEndpoint(e.ClientConfiguration); err != nil {
+			return Endpoints{}, fmt.Errorf("tenant: Endpoints.ClientConfiguration %w", err)
+		}
 	}
 	return e, nil
 }

@@ -114,7 +114,7 @@ func TestMetadataFollowsWhereEndpointsAre(t *testing.T) {
 	if got, want := m["userinfo_endpoint"], "https://api.example.com/me"; got != want {
 		t.Errorf("userinfo_endpoint %v, want %v", got, want)
 	}
-	if e := d.Endpoints(); e.Token != "/auth/token" || e.Authorization != "/authorize" {
+	if e := d.Endpoints(); e.Token != "/auth/token" || e.Authorization != "/authorize" || e.ClientConfiguration != "/oidc/register" {
 		t.Errorf("endpoints %+v", e)
 	}
 }

@@ -66,6 +66,7 @@ type settingsPatch struct {
 
 type flagsPatch struct {
 	EnableDynamicClientRegistration *bool `json:"enable_dynamic_client_registration"`
+	EnableDynamicClientManagement   *bool `json:"enable_dynamic_client_management"`
 }
 
 // check refuses values that the record uses for "default": who means the default
@@ -104,10 +105,21 @@ func (p *settingsPatch) apply(s *store.TenantSettings) error {
 		s.AllowedLogoutURLs = slices.Clone(p.AllowedLogoutURLs.Value)
 	}
 	p.SecurityMode.ApplyTo(&s.DynamicClientRegistrationSecurityMode)
-	if f := p.Flags; f != nil && f.EnableDynamicClientRegistration != nil {
-		s.Flags.EnableDynamicClientRegistration = *f.EnableDynamicClientRegistration
+	if p.Flags != nil {
+		p.Flags.applyTo(&s.Flags)
 	}
 	return nil
+}
+
+func (p *flagsPatch) applyTo(f *store.TenantFlags) {
+	for _, flag := range []struct{ sent, kept *bool }{
+		{p.EnableDynamicClientRegistration, &f.EnableDynamicClientRegistration},
+		{p.EnableDynamicClientManagement, &f.EnableDynamicClientManagement},
+	} {
+		if flag.sent != nil {
+			*flag.kept = *flag.sent
+		}
+	}
 }
 
 // SettingsHandler serves the tenant's settings: GET with the scope

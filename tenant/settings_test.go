@@ -70,7 +70,7 @@ func TestSettingsOfANewTenant(t *testing.T) {
 		"session_lifetime":      168.0,
 		"idle_session_lifetime": 72.0,
 		"allowed_logout_urls":   []any{},
-		"flags":                 map[string]any{"enable_dynamic_client_registration": false},
+		"flags":                 map[string]any{"enable_dynamic_client_registration": false, "enable_dynamic_client_management": false},
 		"dynamic_client_registration_security_mode": "strict",
 	}
 	if diff := cmp.Diff(want, object(t, w)); w.Code != http.StatusOK || diff != "" {
@@ -88,7 +88,7 @@ func TestEnablingDynamicRegistration(t *testing.T) {
 	if w.Code != http.StatusOK {
 		t.Fatal(w.Code, w.Body)
 	}
-	want := map[string]any{"enable_dynamic_client_registration": true}
+	want := map[string]any{"enable_dynamic_client_registration": true, "enable_dynamic_client_management": false}
 	if diff := cmp.Diff(want, object(t, w)["flags"]); diff != "" {
 		t.Error(diff)
 	}
@@ -116,6 +116,9 @@ func TestPatchMerges(t *testing.T) {
 		}},
 		{`{"flags":{"enable_dynamic_client_registration":true}}`, func(s *store.TenantSettings) {
 			s.Flags.EnableDynamicClientRegistration = true
+		}},
+		{`{"flags":{"enable_dynamic_client_management":true}}`, func(s *store.TenantSettings) {
+			s.Flags.EnableDynamicClientManagement = true
 		}},
 		{`{"flags":{}}`, func(*store.TenantSettings) {}},
 		{`{}`, func(*store.TenantSettings) {}},

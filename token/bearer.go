@@ -10,66 +10,25 @@ import (
 	"github.com/opkit/opkit/internal/oauth"
 )
 
-// This file implements the resource server's side of RFC 6750 (Bearer Token
-// Usage): how a token arrives and how it is refused.
+// This file is the resource server's side of RFC 6750 (Bearer Token Usage).
 
 // errNoToken says that a request carries no bearer token at all.
-var errNoToken = errors.New("token: the request has no bearer token")
+var errNoToken = oauth.ErrNoToken
 
-// bearerToken returns the token of the Authorization header (RFC 6750 §2.1).
-// errNoToken: the request has none, or another scheme.
-func bearerToken(r *http.Request) (string, error) {
-	values := r.Header["Authorization"]
-	if len(values) == 0 {
-		return "", errNoToken
-	}
-	if len(values) > 1 {
-		return "", oauth.Errorf(oauth.CodeInvalidRequest, "the request has more than one Authorization header")
-	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") { // RFC 9110 §11.1
-		return "", errNoToken
-	}
-	token = strings.Trim(token, " ")
-	if token == "" {
-		return "", oauth.Errorf(oauth.CodeInvalidRequest, "the Authorization header has no token")
-	}
-	return token, nil
-}
+func bearerToken(r *http.Request) (string, error) { return oauth.BearerToken(r) }
 
 // writeBearerError answers a refused request (RFC 6750 §3). scope is what the
 // resource needs, for insufficient_scope. The caller logs internal errors.
 func writeBearerError(w http.ResponseWriter, realm string, err error, scope string) {
-	challenge := `Bearer realm="` + quotable(realm) + `"`
-	if errors.Is(err, errNoToken) {
-		// RFC 6750 §3.1: a request without credentials learns nothing but the scheme.
+	if challenge := oauth.BearerChallenge(realm, err, scope); challenge != "" {
 		w.Header().Set("WWW-Authenticate", challenge)
+	}
+	if errors.Is(err, errNoToken) {
 		httpx.NoStore(w.Header())
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	if e := oauth.AsError(err); e.Status < 500 {
-		challenge += `, error="` + e.Code + `"`
-		if e.Description != "" {
-			challenge += `, error_description="` + quotable(e.Description) + `"`
-		}
-		if e.Code == oauth.CodeInsufficientScope {
-			challenge += `, scope="` + quotable(scope) + `"`
-		}
-		w.Header().Set("WWW-Authenticate", challenge)
-	}
 	oauth.WriteError(w, err)
-}
-
-// quotable returns s without what ends or breaks a quoted-string (RFC 9110
-// §5.6.4, RFC 6750 §3).
-func quotable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' || r == '"' || r == '\\' {
-			return -1
-		}
-		return r
-	}, s)
 }
 
 // Require returns the middleware that admits requests with a valid access token

@@ -92,7 +92,9 @@ func TestNoAccessTokenInOtherContexts(t *testing.T) {
 }
 
 func TestChallengeCannotBeBroken(t *testing.T) {
-	if got := quotable("a\"b\\c\r\nd\x00é~"); got != "abcd~" {
-		t.Errorf("quotable = %q", got)
+	w := httptest.NewRecorder()
+	writeBearerError(w, "a\"b\\c\r\nd\x00é~", errNoToken, "")
+	if got := w.Header().Get("WWW-Authenticate"); got != `Bearer realm="abcd~"` {
+		t.Errorf("WWW-Authenticate = %q", got)
 	}
 }

@@ -85,6 +85,42 @@ func call(t *testing.T, client *http.Client, method, address, token, body string
 	}
 }
 
+// One module reads what it registered (3rd_party-init-login), and every module
+// deletes it in the end, which has to be answered with 204.
+func TestRegistrationsCanBeReadAndDeleted(t *testing.T) {
+	issuer := start(t)
+	client := &http.Client{Transport: transport(t, nil)}
+	var registered, read map[string]any
+	call(t, client, http.MethodPost, issuer+"/oidc/register", "",
+		`{"redirect_uris":["`+callback+`"],"initiate_login_uri":"https://client.example.com/login"}`, &registered)
+	uri, _ := registered["registration_client_uri"].(string)
+	token, _ := registered["registration_access_token"].(string)
+	if !strings.HasPrefix(uri, issuer+"/") || token == "" {
+		t.Fatalf("registration: %v", registered)
+	}
+	call(t, client, http.MethodGet, uri, token, "", &read)
+	for _, name := range []string{"client_id", "redirect_uris", "initiate_login_uri", "registration_client_uri", "registration_access_token"} {
+		if diff := cmp.Diff(registered[name], read[name]); diff != "" || read[name] == nil {
+			t.Errorf("%s (-registered +read):\n%s", name, diff)
+		}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, uri, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	for _, want := range []int{http.StatusNoContent, http.StatusUnauthorized} {
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("DELETE: %s, want %d", resp.Status, want)
+		}
+	}
+}
+
 // OpenID Connect Core §5.1, all of the table; the suite warns about each that is
 // absent.
 func TestUserHasEveryStandardClaim(t *testing.T) {

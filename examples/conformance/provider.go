@@ -29,7 +29,8 @@ func newProvider(ctx context.Context, o options, logger *slog.Logger) (*opkit.Pr
 		Secret: secret,
 		Settings: store.TenantSettings{
 			FriendlyName: "Conformance",
-			Flags:        store.TenantFlags{EnableDynamicClientRegistration: true},
+			// The suite reads and deletes what it registered.
+			Flags: store.TenantFlags{EnableDynamicClientRegistration: true, EnableDynamicClientManagement: true},
 			// The plans use the implicit and the hybrid flow, and confidential clients
 			// without PKCE, which strict applications may not.
 			DynamicClientRegistrationSecurityMode: store.ModePermissive,
