@@ -73,6 +73,10 @@ type Config struct {
 	// Registration tunes dynamic registration.
 	Registration RegistrationConfig
 
+	// ACR says which authentication context classes (acr) logins achieve. The zero
+	// value suits logins with a password.
+	ACR connection.ACRConfig
+
 	// Passwords tunes how the passwords of database connections are checked.
 	Passwords PasswordConfig
 

@@ -19,6 +19,7 @@ import (
 type hostApplication struct {
 	mu      sync.Mutex
 	since   time.Time
+	acr     string
 	request connection.LoginRequest
 }
 
@@ -29,7 +30,7 @@ func (h *hostApplication) current(r *http.Request) (connection.Identity, bool, e
 	if err != nil || c.Value == "" {
 		return connection.Identity{}, false, nil
 	}
-	return connection.Identity{UserID: c.Value, AuthenticatedAt: h.since}, true, nil
+	return connection.Identity{UserID: c.Value, AuthenticatedAt: h.since, ACR: h.acr}, true, nil
 }
 
 func (h *hostApplication) login(_ *http.Request, l connection.LoginRequest) (string, error) {
@@ -52,6 +53,7 @@ func newHostWorld(t *testing.T, mount string) (*world, *hostApplication) {
 	h := &hostApplication{}
 	users := map[string]store.User{"ada": {Email: "ada@host.example"}, "eve": {Blocked: true}}
 	w := newWorld(t, options{mount: mount, config: func(c *opkit.Config) {
+		c.ACR = connection.ACRConfig{Values: []string{"1", "2"}, Password: "1"}
 		c.Hosts = map[string]connection.Host{"app": {
 			Current: h.current, Login: h.login,
 			User: func(_ context.Context, _, id string) (store.User, error) {

@@ -50,7 +50,7 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	if p.connections, err = connection.New(connection.Config{
-		Stores: cfg.Stores, Tenants: p.tenants, Hosts: cfg.Hosts,
+		Stores: cfg.Stores, Tenants: p.tenants, Hosts: cfg.Hosts, ACR: cfg.ACR,
 		Argon2id: cfg.Passwords.Argon2id, PasswordConcurrency: cfg.Passwords.Concurrency,
 		PasswordQueue: cfg.Passwords.Queue, LegacyPassword: cfg.Passwords.Legacy,
 		Now: cfg.Now, Logger: cfg.Logger,
@@ -118,6 +118,7 @@ func capabilities(cfg *Config) tenant.Capabilities {
 		RequestObjectSigningAlgs:     authorize.RequestObjectSigningAlgs(),
 		RequestObjectsByReference:    true,
 		ClaimsParameter:              true,
+		ACRValues:                    cfg.ACR.Supported(),
 		FrontchannelLogout:           true,
 		BackchannelLogout:            true,
 	}

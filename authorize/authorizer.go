@@ -194,6 +194,10 @@ func (a *Authorizer) begin(w http.ResponseWriter, r *http.Request, req *request)
 			a.refuse(w, r, req, errLoginRequired)
 			return
 		}
+		if usable, err = a.reaching(req, usable); err != nil {
+			a.refuse(w, r, req, err)
+			return
+		}
 		a.showLogin(w, r, req, usable, loginState{login: req.loginHint})
 		return
 	}

@@ -28,6 +28,10 @@ type claimsRequest struct {
 	// subjectLimited is set: none at all may be acceptable.
 	subjects       []string
 	subjectLimited bool
+	// acr are the authentication context classes that are acceptable, best first. A
+	// login that satisfies none is refused if acrEssential is set.
+	acr          []string
+	acrEssential bool
 	// authTime says that auth_time is essential.
 	authTime bool
 }
@@ -110,6 +114,14 @@ func (c *claimsRequest) add(name string, claim *claimRequest, idToken bool) erro
 		}
 		c.subjects, c.subjectLimited = subjects, true
 		return nil
+	case "acr":
+		if !idToken { // it is about the login, of which userinfo says nothing
+			return nil
+		}
+		// §5.5.1.1: essential without a value is a wish, as everything else is.
+		acr, err := claim.texts(name)
+		c.acr, c.acrEssential = acr, claim.Essential && len(acr) > 0
+		return err
 	case "auth_time":
 		c.authTime = c.authTime || idToken && claim.Essential
 		return nil

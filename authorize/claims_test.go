@@ -19,7 +19,7 @@ func TestParseClaims(t *testing.T) {
 		{"an empty object", "{}", claimsRequest{}},
 		{"the example of §5.5", `{"userinfo":{"given_name":{"essential":true},"nickname":null,"email":{"essential":true},"email_verified":{"essential":true},"picture":null,"http://example.info/claims/groups":null},
 			"id_token":{"auth_time":{"essential":true},"acr":{"values":["urn:mace:incommon:iap:silver"]}}}`,
-			claimsRequest{userInfo: token.ClaimsOf("given_name", "nickname", "email", "email_verified", "picture"), authTime: true}},
+			claimsRequest{userInfo: token.ClaimsOf("given_name", "nickname", "email", "email_verified", "picture"), acr: []string{"urn:mace:incommon:iap:silver"}, authTime: true}},
 		{"each in its member", `{"userinfo":{"name":null},"id_token":{"email":{}}}`,
 			claimsRequest{userInfo: token.ClaimsOf("name"), idToken: token.ClaimsOf("email")}},
 		{"members that are null", `{"userinfo":null,"id_token":null}`, claimsRequest{}},
@@ -30,6 +30,10 @@ func TestParseClaims(t *testing.T) {
 		{"claims about the login are not claims about the user", `{"userinfo":{"auth_time":{"essential":true},"iss":null},"id_token":{"auth_time":null,"amr":null,"nonce":{"value":"x"}}}`, claimsRequest{}},
 		{"a value of another claim does not restrict", `{"id_token":{"email":{"value":"bob@example.com"},"address":{"value":{"country":"DE"}}}}`,
 			claimsRequest{idToken: token.ClaimsOf("email", "address")}},
+		{"acr is essential", `{"id_token":{"acr":{"essential":true,"values":["2","1"]}}}`, claimsRequest{acr: []string{"2", "1"}, acrEssential: true}},
+		{"acr with one value", `{"id_token":{"acr":{"essential":true,"value":"2"}}}`, claimsRequest{acr: []string{"2"}, acrEssential: true}},
+		{"acr is essential without a value", `{"id_token":{"acr":{"essential":true,"values":[]}}}`, claimsRequest{}},
+		{"acr at userinfo", `{"userinfo":{"acr":{"essential":true,"values":["2"]}}}`, claimsRequest{}},
 		{"sub without a value", `{"id_token":{"sub":null},"userinfo":{"sub":{"essential":true}}}`, claimsRequest{}},
 		{"sub", `{"id_token":{"sub":{"value":"a"}}}`, claimsRequest{subjects: []string{"a"}, subjectLimited: true}},
 		{"sub of several", `{"id_token":{"sub":{"values":["a","b"]}}}`, claimsRequest{subjects: []string{"a", "b"}, subjectLimited: true}},
@@ -69,6 +73,7 @@ func TestParseClaimsRefuses(t *testing.T) {
 		"twice in an unknown member":      `{"x":{"a":1,"a":2}}`,
 		"sub is a number":                 `{"id_token":{"sub":{"value":1}}}`,
 		"sub of several has null":         `{"id_token":{"sub":{"values":["a",null]}}}`,
+		"acr is a number":                 `{"id_token":{"acr":{"values":[1]}}}`,
 		"sub is an object":                `{"userinfo":{"sub":{"value":{}}}}`,
 		"too many claims":                 `{"userinfo":{` + many + `"name":null}}`,
 		"too many values":                 `{"userinfo":{"name":{"values":[` + strings.Repeat("1,", maxClaimValues) + `1]}}}`,
@@ -125,6 +130,9 @@ func FuzzClaims(f *testing.F) {
 		}
 		if got.subjects != nil && !got.subjectLimited {
 			t.Fatalf("subjects without a limit: %+v", got)
+		}
+		if got.acrEssential && got.acr == nil {
+			t.Fatalf("essential without a value: %+v", got)
 		}
 		if !slices.Equal(token.ClaimsOf(got.userInfo.Names()...).Names(), got.userInfo.Names()) {
 			t.Fatalf("claims that are not known: %v", got.userInfo)

@@ -19,7 +19,7 @@ const authTimePrecision = time.Second
 // proceed answers for a user who is signed in: with the consent page if consent
 // is needed, else with the authorization response.
 func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request, s *signedIn) {
-	if err := a.checkSubject(r.Context(), q, s); err != nil {
+	if err := a.checkLogin(r.Context(), q, s); err != nil {
 		a.refuse(w, r, q, err)
 		return
 	}
@@ -50,15 +50,21 @@ var errLoginRequired = oauth.Errorf(oauth.CodeLoginRequired, "the user has to si
 // errOtherUser is for a login as somebody else than the request names.
 var errOtherUser = oauth.Errorf(oauth.CodeLoginRequired, "the user who signed in is not the one of id_token_hint, or of the claim sub")
 
-// checkSubject refuses another user than the request names: OpenID Connect Core
-// §3.1.2.2 forbids tokens for one, also after a login that the request itself asked
-// for.
-func (a *Authorizer) checkSubject(ctx context.Context, q *request, s *signedIn) error {
+// checkLogin refuses another user than the request names, for whom OpenID Connect
+// Core §3.1.2.2 forbids tokens, and a login that is not as good as the request
+// requires (§5.5.1.1). Both hold after a login that the request itself asked for,
+// too.
+func (a *Authorizer) checkLogin(ctx context.Context, q *request, s *signedIn) error {
 	allowed, err := a.allowsUser(ctx, q, s.user.ID)
-	if err == nil && !allowed {
+	switch {
+	case err != nil:
+		return err
+	case !allowed:
 		return errOtherUser
+	case !a.meetsACR(q, s.session.ACR):
+		return errUnmet
 	}
-	return err
+	return nil
 }
 
 // allowsUser reports whether the request, if it names a user, names this one. It
@@ -136,7 +142,7 @@ func (a *Authorizer) Consent() http.Handler {
 			a.begin(w, r, q)
 			return
 		}
-		if err := a.checkSubject(ctx, q, s); err != nil {
+		if err := a.checkLogin(ctx, q, s); err != nil {
 			a.refuse(w, r, q, err)
 			return
 		}
@@ -209,7 +215,7 @@ func (a *Authorizer) mint(ctx context.Context, q *request, s *signedIn, grant st
 		Scope: q.scope, Audience: q.audience(), Nonce: q.nonce,
 		UserInfoClaims: q.claims.userInfo, IDTokenClaims: q.claims.idToken,
 		AuthTime: s.session.AuthenticatedAt, RequireAuthTime: q.maxAge >= 0 || q.client.Extra().RequireAuthTime || q.claims.authTime,
-		ACR: s.session.ACR, AMR: s.session.AMR,
+		ACR: a.acrOf(q, s.session.ACR), AMR: s.session.AMR,
 		RedirectURI: q.redirectURI, CodeChallenge: q.challenge, Offline: q.offline,
 	}
 	var params []Parameter

@@ -30,7 +30,8 @@ func (a *Authorizer) followHost(w http.ResponseWriter, r *http.Request, q *reque
 	if err != nil || !signedIn {
 		return nil, err
 	}
-	if session != nil && session.UserID == identity.UserID && !identity.AuthenticatedAt.Truncate(authTimePrecision).After(session.AuthenticatedAt) {
+	// A better login of the same user is another one, even if it is as old.
+	if session != nil && session.UserID == identity.UserID && session.ACR == identity.ACR && !identity.AuthenticatedAt.Truncate(authTimePrecision).After(session.AuthenticatedAt) {
 		return session, nil
 	}
 	if q.prompt.login {
@@ -95,6 +96,8 @@ func (a *Authorizer) sendToHost(w http.ResponseWriter, r *http.Request, q *reque
 		ClientName:     q.client.Name,
 		LoginHint:      q.loginHint,
 		Reauthenticate: reauthenticate,
+		ACRValues:      slices.Clone(q.acrValues),
+		ACRRequired:    q.acrRequired,
 	})
 	if err != nil {
 		a.refuse(w, r, q, err)

@@ -12,6 +12,9 @@ import (
 	"github.com/opkit/opkit/tenant"
 )
 
+// amrPassword is the method of a login with a password (RFC 8176 §2).
+const amrPassword = "pwd"
+
 // loginState is what a repeated login page remembers.
 type loginState struct {
 	login      string
@@ -62,6 +65,9 @@ func (a *Authorizer) Login() http.Handler {
 			return
 		}
 		usable, err := a.usable(r.Context(), q)
+		if err == nil {
+			usable, err = a.reaching(q, usable)
+		}
 		if err != nil {
 			a.refuse(w, r, q, err)
 			return
@@ -96,7 +102,7 @@ func (a *Authorizer) login(w http.ResponseWriter, r *http.Request, q *request, u
 		a.showFailedLogin(w, r, q, usable, state, err)
 		return
 	}
-	session, err := a.startSession(w, r, q, proof{connectionID: chosen.ID, userID: user.ID, at: a.now(), amr: []string{"pwd"}})
+	session, err := a.startSession(w, r, q, proof{connectionID: chosen.ID, userID: user.ID, at: a.now(), amr: []string{amrPassword}, acr: a.cfg.Connections.PasswordACR()})
 	if err != nil {
 		a.refuse(w, r, q, err)
 		return

@@ -48,6 +48,10 @@ type request struct {
 	// hintedSub is the sub of id_token_hint: no other user may be served.
 	hintedSub string
 	claims    claimsRequest
+	// acrValues are the authentication context classes that are asked for, best
+	// first. A login that satisfies none is refused if acrRequired is set.
+	acrValues   []string
+	acrRequired bool
 	// connection is the name of the connection that the request prefers.
 	connection string
 }
@@ -96,6 +100,9 @@ func (a *Authorizer) parseRequest(ctx context.Context, t *tenant.Tenant, params 
 		return q, err
 	}
 	if err := q.parseClaims(); err != nil {
+		return q, err
+	}
+	if err := q.parseACR(); err != nil {
 		return q, err
 	}
 	return q, a.parseHints(ctx, q)

@@ -79,8 +79,8 @@ func sessionDigest(r *http.Request, t *tenant.Tenant) store.Digest {
 }
 
 // currentSession returns the browser's session if it serves the request: it is
-// alive, its connection is one of usable, the proof is fresh enough, and the user
-// is still admitted. Nil without an error means that the user has to sign in.
+// alive, its connection is one of usable, the proof is fresh and good enough, and the
+// user is still admitted. Nil without an error means that the user has to sign in.
 func (a *Authorizer) currentSession(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection) (*signedIn, error) {
 	ctx, now := r.Context(), a.now()
 	var session *store.Session
@@ -101,6 +101,9 @@ func (a *Authorizer) currentSession(w http.ResponseWriter, r *http.Request, q *r
 		return nil, nil
 	}
 	if q.maxAge >= 0 && now.Sub(session.AuthenticatedAt) > q.maxAge {
+		return nil, nil
+	}
+	if !a.meetsACR(q, session.ACR) {
 		return nil, nil
 	}
 	if allowed, err := a.allowsUser(ctx, q, session.UserID); err != nil || !allowed {

@@ -77,6 +77,9 @@ type Config struct {
 	// [Directory.Ensure].
 	Hosts map[string]Host
 
+	// ACR says which authentication context classes logins achieve.
+	ACR ACRConfig
+
 	// Argon2id are the parameters for new password hashes. Zero: 19 MiB, two
 	// passes, one lane. Hashes with lower parameters are replaced when their user
 	// signs in.
@@ -129,6 +132,10 @@ func New(cfg Config) (*Directory, error) {
 		return nil, errors.New("connection: Config.Tenants is required")
 	case cfg.PasswordConcurrency < 0:
 		return nil, errors.New("connection: Config.PasswordConcurrency must not be negative")
+	}
+	cfg.ACR = cfg.ACR.resolved()
+	if err := cfg.ACR.check(); err != nil {
+		return nil, fmt.Errorf("connection: Config.ACR %w", err)
 	}
 	if cfg.Argon2id == (Argon2id{}) {
 		cfg.Argon2id = defaultArgon2id

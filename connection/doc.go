@@ -27,6 +27,11 @@
 // is known, in one compare-and-swap, so that guesses made at the same time cannot
 // outrun the count.
 //
+// # Authentication context classes
+//
+// [ACRConfig] orders the classes (acr) that logins achieve, and says which one a
+// password does. A host says with each [Identity] what its login achieved.
+//
 // # What is left to others
 //
 // Pages, cookies and redirects belong to package authorize, which calls this one.

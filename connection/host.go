@@ -56,8 +56,11 @@ type Identity struct {
 	// end in login_required, and auth_time is when opkit first heard of the login. A
 	// time in the future counts as now.
 	AuthenticatedAt time.Time
-	AMR             []string
-	ACR             string
+	// AMR are the methods that were used (RFC 8176), and ACR is the authentication
+	// context class that the login achieved, which should be one of
+	// [ACRConfig].Values.
+	AMR []string
+	ACR string
 }
 
 // LoginRequest tells the application's page what is being asked.
@@ -69,6 +72,11 @@ type LoginRequest struct {
 	LoginHint  string
 	// Reauthenticate asks for a fresh proof even if somebody is signed in.
 	Reauthenticate bool
+	// ACRValues are the authentication context classes that the application asks for,
+	// best first. ACRRequired says that a login which satisfies none of them ends in
+	// an error, also if somebody is signed in already.
+	ACRValues   []string
+	ACRRequired bool
 }
 
 // Host returns the login behind a connection of strategy "host", false if the

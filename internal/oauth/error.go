@@ -39,6 +39,9 @@ const (
 	CodeRequestNotSupported     = "request_not_supported"
 	CodeRequestURINotSupported  = "request_uri_not_supported"
 	CodeRegistrationNotSupport  = "registration_not_supported"
+
+	// OpenID Connect Core Unmet Authentication Requirements 1.0 §2.
+	CodeUnmetAuthenticationRequirements = "unmet_authentication_requirements"
 )
 
 // Error is a protocol error. Description is written for the client's developer
