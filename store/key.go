@@ -27,10 +27,14 @@ type SigningKey struct {
 	// ActiveAt is when the key may begin to sign; it is published before.
 	ActiveAt time.Time `json:"active_at"`
 	// RetiredAt is when the key stopped signing; it stays published until
-	// ExpiresAt. Zero: in use.
+	// ExpiresAt. Zero: when a newer key of its algorithm becomes active.
 	RetiredAt time.Time `json:"retired_at,omitzero"`
-	// ExpiresAt is when the key is no longer published. Zero: not decided.
+	// ExpiresAt is when the key is no longer published. Zero: a grace period after
+	// it stopped signing.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// RevokedAt is when somebody took the key out of use, for signing and for
+	// verifying. Zero: nobody did.
+	RevokedAt time.Time `json:"revoked_at,omitzero"`
 	Version   int64     `json:"version"`
 }
 

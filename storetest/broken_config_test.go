@@ -46,6 +46,7 @@ func TestCatchesOtherBrokenStores(t *testing.T) {
 			}),
 		},
 		{name: "hides expired keys", check: "SigningKeys-expired", broken: func(s *memstore.Store) store.SigningKeyStore { return unexpired{s} }},
+		{name: "forgets that a key was revoked", check: "update-replaces", broken: func(s *memstore.Store) store.SigningKeyStore { return forgiving{s} }},
 		{name: "generations may repeat", check: "unique-generation-race", broken: func(s *memstore.Store) store.SigningKeyStore { return &lateGenerations{SigningKeyStore: s} }},
 	})
 	catches(t, sessionChecks(), func(s *memstore.Store) store.SessionStore { return s }, []fault[store.SessionStore]{
@@ -302,6 +303,13 @@ type unexpired struct{ store.SigningKeyStore }
 func (s unexpired) SigningKeys(ctx context.Context, tenant string) ([]store.SigningKey, error) {
 	ks, err := s.SigningKeyStore.SigningKeys(ctx, tenant)
 	return slices.DeleteFunc(ks, func(k store.SigningKey) bool { return k.ExpiresAt.Before(time.Now()) }), err
+}
+
+type forgiving struct{ store.SigningKeyStore }
+
+func (s forgiving) UpdateSigningKey(ctx context.Context, k store.SigningKey) error {
+	k.RevokedAt = time.Time{}
+	return s.SigningKeyStore.UpdateSigningKey(ctx, k)
 }
 
 type lateGenerations struct {

@@ -39,6 +39,7 @@ func storedSigningKey(k store.SigningKey) *store.SigningKey {
 	k.ActiveAt = utc(k.ActiveAt)
 	k.RetiredAt = utc(k.RetiredAt)
 	k.ExpiresAt = utc(k.ExpiresAt)
+	k.RevokedAt = utc(k.RevokedAt)
 	return &k
 }
 

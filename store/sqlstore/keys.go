@@ -48,6 +48,7 @@ func encodeSigningKey(k store.SigningKey) (string, error) {
 	k.Public, k.Private = nil, nil
 	k.CreatedAt, k.ActiveAt = precise(k.CreatedAt), precise(k.ActiveAt)
 	k.RetiredAt, k.ExpiresAt = precise(k.RetiredAt), precise(k.ExpiresAt)
+	k.RevokedAt = precise(k.RevokedAt)
 	return encode(k)
 }
 
