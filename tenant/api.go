@@ -30,6 +30,9 @@ var managementScopes = []store.APIScope{
 	{Value: ScopeCreateConnections, Description: "Create connections"},
 	{Value: ScopeUpdateConnections, Description: "Change connections"},
 	{Value: ScopeDeleteConnections, Description: "Delete connections"},
+	{Value: ScopeReadSigningKeys, Description: "Read signing keys"},
+	{Value: ScopeCreateSigningKeys, Description: "Rotate signing keys"},
+	{Value: ScopeUpdateSigningKeys, Description: "Revoke signing keys"},
 }
 
 // API returns the API with that audience: the built-in management API or a stored
@@ -76,6 +79,9 @@ func (d *Directory) CreateAPI(ctx context.Context, a store.API) (store.API, erro
 	}
 	if err := checkAPI(t, &a); err != nil {
 		return store.API{}, fmt.Errorf("tenant: the API's %w", err)
+	}
+	if longest := d.cfg.Keys.Grace - jwksMaxAge; a.TokenLifetime > longest {
+		return store.API{}, fmt.Errorf("tenant: the API's token lifetime is longer than %v: its tokens would outlive the key that verifies them (Config.Keys.Grace)", longest)
 	}
 	a.Version = 1
 	a.CreatedAt = d.now()

@@ -119,6 +119,7 @@ func TestTheManagementAPIIsBuiltIn(t *testing.T) {
 	want := []string{
 		tenant.ScopeReadTenantSettings, tenant.ScopeUpdateTenantSettings,
 		tenant.ScopeReadConnections, tenant.ScopeCreateConnections, tenant.ScopeUpdateConnections, tenant.ScopeDeleteConnections,
+		tenant.ScopeReadSigningKeys, tenant.ScopeCreateSigningKeys, tenant.ScopeUpdateSigningKeys,
 	}
 	if diff := cmp.Diff(want, scopes); diff != "" {
 		t.Error(diff)

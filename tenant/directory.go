@@ -28,6 +28,14 @@ type Config struct {
 	// Negative: keys are read each time.
 	KeyStaleness time.Duration
 
+	// Keys says where signing keys live and when they are replaced.
+	Keys KeyConfig
+
+	// TokenLifetime is the longest lifetime of signed tokens whose lifetime is not
+	// that of an API: keys are published at least that long after they last signed.
+	// Zero: one hour.
+	TokenLifetime time.Duration
+
 	// Secrets seal private keys: the first one seals, all open. Each has at least
 	// 32 bytes.
 	Secrets [][]byte
@@ -122,6 +130,12 @@ func New(cfg Config) (*Directory, error) {
 	}
 	if d.cfg.KeyStaleness == 0 {
 		d.cfg.KeyStaleness = defaultKeyStaleness
+	}
+	if d.cfg.TokenLifetime == 0 {
+		d.cfg.TokenLifetime = defaultTokenLifetime
+	}
+	if d.cfg.Keys, err = cfg.Keys.resolved(d.cfg.KeyStaleness, d.cfg.TokenLifetime); err != nil {
+		return nil, err
 	}
 	if d.cfg.Now == nil {
 		d.cfg.Now = time.Now

@@ -25,12 +25,43 @@
 //
 // # Signing keys
 //
-// Each tenant has an ES256 and an RS256 key. They are made at first use, by
-// whoever gets its record into the store first, since a generation exists once.
-// Private halves are sealed under [Config.Secrets] and bound to their tenant and
-// kid; they are opened once per process, behind crypto.Signer, so that a key that
-// lives elsewhere only needs another way of opening its record. kid is the
-// thumbprint of RFC 7638.
+// Each tenant signs with ES256 and RS256. The first key of each is made at first
+// use. Keys are replaced by schedule, and this is the life of one:
+//
+//	state      begins                                          signs  in the JWKS
+//	published  when its record is stored                       no     yes
+//	signing    at ActiveAt, KeyConfig.Prepublication later     yes    yes
+//	retired    when the next key signs, after a SigningPeriod  no     yes
+//	expired    KeyConfig.Grace later                           no     no
+//	removed    with the next round of MaintainKeys
+//	revoked    with RevokeSigningKey, at any time              no     no
+//
+// Tokens hold while the key that signed them is in the JWKS.
+// A key is published long enough before it signs for every cache to have it, and
+// stays published after it retired for longer than any token lives that it signed.
+//
+// The only write that replaces a key is that of the next key's record, which says
+// from when it signs. Everything else follows from the records and the clock, so
+// that all nodes come to the same answer without talking to each other: a key
+// retires when a newer one of its algorithm becomes active. Generations count the
+// keys of an algorithm and exist once, so that nodes which replace a key at the
+// same moment end with one; revoking a key is a compare-and-swap of its record. If
+// nobody calls [Directory.MaintainKeys], or the next key cannot be made, the key
+// that signs goes on signing.
+//
+// [Directory.RotateSigningKey] is a rotation ahead of the schedule, which by
+// default also publishes first. When a key has leaked, rotate with
+// Rotation.Immediate and revoke the leaked key, or just revoke it, which does both:
+// every token that it signed dies. [Directory.SigningKeysHandler] offers the same to
+// administrators.
+//
+// A [KeySource] makes keys and opens them for use. The built-in one makes keys in
+// this process. Another one keeps them in a KMS or an HSM; the schedule stays the
+// same, and so does everything else: what the source knows a key by is stored like
+// a private half. Handles are sealed under [Config.Secrets] and bound to their
+// tenant and kid. A key is opened once in the life of a process, and has to prove
+// with a signature that its halves belong together. kid is the thumbprint of
+// RFC 7638.
 //
 // The directory keeps keys in their parsed form itself, for at most
 // [Config.KeyStaleness]. A kid that it does not know makes it look into the store
@@ -40,8 +71,8 @@
 // cache would hide the very key that is looked for.
 //
 // [Directory.Verify] accepts only what [Directory.Sign] makes: a header of exactly
-// alg, typ and kid, a key of this tenant that has not expired, and the algorithm
-// of that key. A retired key no longer signs but verifies until it expires.
+// alg, typ and kid, a key of this tenant that is published, and the algorithm of
+// that key.
 //
 // # Settings
 //

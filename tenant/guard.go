@@ -21,6 +21,9 @@ const (
 	ScopeCreateConnections    = "create:connections"
 	ScopeUpdateConnections    = "update:connections"
 	ScopeDeleteConnections    = "delete:connections"
+	ScopeReadSigningKeys      = "read:signing_keys"
+	ScopeCreateSigningKeys    = "create:signing_keys"
+	ScopeUpdateSigningKeys    = "update:signing_keys"
 )
 
 // managementClaims are the claims of an access token (RFC 9068 §2.2) that the

@@ -3,7 +3,6 @@ package tenant
 import (
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -51,7 +50,8 @@ func (k *signingKey) header(typ string) string {
 
 // Sign returns the compact JWS of payload, made with the tenant's active key for
 // algorithm ("ES256" or "RS256"; created at first use) and with typ in the header
-// ("JWT", "at+jwt").
+// ("JWT", "at+jwt"). If the key's source fails, the error answers a request with
+// temporarily_unavailable.
 func (d *Directory) Sign(ctx context.Context, t *Tenant, algorithm, typ string, payload []byte) (string, error) {
 	if !plainName(typ) {
 		return "", fmt.Errorf("tenant: %q cannot be the typ of a token", typ)
@@ -60,7 +60,7 @@ func (d *Directory) Sign(ctx context.Context, t *Tenant, algorithm, typ string, 
 	if err != nil {
 		return "", err
 	}
-	signer, err := k.open(d.box)
+	signer, err := k.open(ctx, d)
 	if err != nil {
 		return "", err
 	}
@@ -70,9 +70,9 @@ func (d *Directory) Sign(ctx context.Context, t *Tenant, algorithm, typ string, 
 	token = append(token, header...)
 	token = jwsEncoding.AppendEncode(token, payload)
 	digest := sha256.Sum256(token)
-	signature, err := signer.Sign(rand.Reader, digest[:], crypto.SHA256)
+	signature, err := signer.Sign(ctx, digest[:], crypto.SHA256)
 	if err != nil {
-		return "", fmt.Errorf("tenant: signing: %w", err)
+		return "", keyUnavailable("signing", &k.record, err)
 	}
 	if algorithm == "ES256" {
 		var raw [64]byte
@@ -85,7 +85,7 @@ func (d *Directory) Sign(ctx context.Context, t *Tenant, algorithm, typ string, 
 	return string(jwsEncoding.AppendEncode(token, signature)), nil
 }
 
-// rawSignature converts the ASN.1 signature that every crypto.Signer returns into
+// rawSignature converts the ASN.1 signature that every [Signer] returns into
 // r || s of 32 bytes each (RFC 7518 §3.4).
 func rawSignature(raw *[64]byte, der []byte) bool {
 	input := cryptobyte.String(der)

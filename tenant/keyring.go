@@ -2,7 +2,6 @@ package tenant
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -21,48 +20,54 @@ const (
 	// jwksMaxAge is how long caches may keep the key set. Whoever replaces a key
 	// publishes the new one for longer than this before it signs.
 	jwksMaxAge = 5 * time.Minute
-
-	// saveTimeout bounds storing a key that was expensive to make.
-	saveTimeout = 10 * time.Second
 )
 
-// keyring holds the keys of one tenant.
-type keyring struct {
-	set atomic.Pointer[keySet]
-	// busy is held while keys are read from the store or made, so that one request
-	// does the work and the others wait for it, but no longer than their contexts.
-	busy chan struct{}
-	// forcedAt is when keys were last read because of an unknown kid. Guarded by
-	// busy.
-	forcedAt time.Time
-}
+// gate lets one in at a time; the others wait no longer than their contexts.
+type gate chan struct{}
 
-func newKeyring() *keyring { return &keyring{busy: make(chan struct{}, 1)} }
+func newGate() gate { return make(gate, 1) }
 
-func (k *keyring) acquire(ctx context.Context) error {
+func (g gate) enter(ctx context.Context) error {
 	select {
-	case k.busy <- struct{}{}:
+	case g <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (k *keyring) release() { <-k.busy }
+func (g gate) leave() { <-g }
+
+// keyring holds the keys of one tenant.
+type keyring struct {
+	set atomic.Pointer[keySet]
+	// reading is held while keys are read from the store, so that one request does
+	// the work.
+	reading gate
+	// making is held while a key is made, which takes long: whoever needs only keys
+	// that exist does not wait for it. It is entered before reading.
+	making gate
+	// forcedAt is when keys were last read because of an unknown kid. Guarded by
+	// reading.
+	forcedAt time.Time
+}
+
+func newKeyring() *keyring { return &keyring{reading: newGate(), making: newGate()} }
 
 // keySet is what the store held when it was read. It never changes.
 type keySet struct {
 	readAt   time.Time
 	records  []store.SigningKey
-	keys     []*signingKey // that are published, by algorithm and generation
-	expires  time.Time     // when the first of keys expires; zero: none does
+	keys     []timedKey // that are published, by algorithm and generation
+	past     []timedKey // that are not any more
+	expires  time.Time  // when the first of keys ceases to be published; zero: none does
 	document *httpx.Document
 }
 
 // fresh reports whether the set may be used without asking the store: it is not
 // too old, and none of its keys has expired.
 func (s *keySet) fresh(now time.Time, staleness time.Duration) bool {
-	if s == nil || !s.expires.IsZero() && !s.expires.After(now) {
+	if s == nil || reached(s.expires, now) {
 		return false
 	}
 	age := now.Sub(s.readAt)
@@ -70,17 +75,18 @@ func (s *keySet) fresh(now time.Time, staleness time.Duration) bool {
 }
 
 // signing returns the key that signs with an algorithm now: the newest one that
-// is active and not retired. If all are still to become active, it is the oldest,
-// because then the clock of the node that made it is ahead of ours.
+// is active and has not stopped. If all are still to become active, it is the
+// oldest, because then the clock of the node that made it is ahead of ours.
 func (s *keySet) signing(algorithm string, now time.Time) *signingKey {
 	var active, pending *signingKey
-	for _, k := range s.keys {
+	for i := range s.keys {
+		k := &s.keys[i]
 		switch {
-		case k.record.Algorithm != algorithm || k.retired(now):
+		case k.record.Algorithm != algorithm || reached(k.until, now):
 		case !k.record.ActiveAt.After(now):
-			active = k
+			active = k.signingKey
 		case pending == nil:
-			pending = k
+			pending = k.signingKey
 		}
 	}
 	if active != nil {
@@ -89,14 +95,37 @@ func (s *keySet) signing(algorithm string, now time.Time) *signingKey {
 	return pending
 }
 
-// byID returns the published key with that kid.
-func (s *keySet) byID(kid string) *signingKey {
-	for _, k := range s.keys {
-		if k.record.ID == kid {
-			return k
+// pending returns the key that takes over from the one that signs.
+func (s *keySet) pending(algorithm string, now time.Time) *signingKey {
+	current := s.signing(algorithm, now)
+	for i := range s.keys {
+		k := &s.keys[i]
+		if k.record.Algorithm == algorithm && k.record.ActiveAt.After(now) && !reached(k.until, now) && k.signingKey != current {
+			return k.signingKey
 		}
 	}
 	return nil
+}
+
+// byID returns the published key with that kid.
+func (s *keySet) byID(kid string) *signingKey {
+	for i := range s.keys {
+		if s.keys[i].record.ID == kid {
+			return s.keys[i].signingKey
+		}
+	}
+	return nil
+}
+
+// nextGeneration returns the generation of the next key of an algorithm.
+func (s *keySet) nextGeneration(algorithm string) int {
+	generation := 1
+	for i := range s.records {
+		if r := &s.records[i]; r.Algorithm == algorithm {
+			generation = max(generation, r.Generation+1)
+		}
+	}
+	return generation
 }
 
 // keysOf returns the tenant's keys, from the store if what is known is too old.
@@ -104,10 +133,10 @@ func (d *Directory) keysOf(ctx context.Context, t *Tenant) (*keySet, error) {
 	if set := t.keys.set.Load(); set.fresh(d.now(), d.cfg.KeyStaleness) {
 		return set, nil
 	}
-	if err := t.keys.acquire(ctx); err != nil {
+	if err := t.keys.reading.enter(ctx); err != nil {
 		return nil, err
 	}
-	defer t.keys.release()
+	defer t.keys.reading.leave()
 	if set := t.keys.set.Load(); set.fresh(d.now(), d.cfg.KeyStaleness) {
 		return set, nil // somebody else has read them meanwhile
 	}
@@ -118,10 +147,10 @@ func (d *Directory) keysOf(ctx context.Context, t *Tenant) (*keySet, error) {
 // known: another node may have made the key a moment ago. The store is asked at
 // most once in KeyStaleness, however many unknown kids arrive.
 func (d *Directory) reread(ctx context.Context, t *Tenant, known *keySet) (*keySet, error) {
-	if err := t.keys.acquire(ctx); err != nil {
+	if err := t.keys.reading.enter(ctx); err != nil {
 		return nil, err
 	}
-	defer t.keys.release()
+	defer t.keys.reading.leave()
 	if set := t.keys.set.Load(); set != known {
 		return set, nil
 	}
@@ -130,6 +159,15 @@ func (d *Directory) reread(ctx context.Context, t *Tenant, known *keySet) (*keyS
 		return known, nil
 	}
 	t.keys.forcedAt = now
+	return d.readKeys(ctx, t)
+}
+
+// currentKeys returns the tenant's keys as the store has them now.
+func (d *Directory) currentKeys(ctx context.Context, t *Tenant) (*keySet, error) {
+	if err := t.keys.reading.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer t.keys.reading.leave()
 	return d.readKeys(ctx, t)
 }
 
@@ -157,80 +195,14 @@ func (d *Directory) allKeys(ctx context.Context, t *Tenant) (*keySet, error) {
 	return set, err
 }
 
-// makeKey makes the first key of an algorithm, unless somebody else just has, and
-// returns it with the keys that include it. Nodes that do so at the same time want
-// the same generation, of which the store accepts one.
-func (d *Directory) makeKey(ctx context.Context, t *Tenant, algorithm string) (*keySet, *signingKey, error) {
-	if !supported(algorithm) {
-		return nil, nil, fmt.Errorf("tenant: no signing algorithm %q", algorithm)
-	}
-	if err := t.keys.acquire(ctx); err != nil {
-		return nil, nil, err
-	}
-	defer t.keys.release()
-	set, err := d.readKeys(ctx, t)
-	if err != nil {
-		return nil, nil, err
-	}
-	if k := set.signing(algorithm, d.now()); k != nil {
-		return set, k, nil
-	}
-	generation := 1
-	for _, record := range set.records {
-		if record.Algorithm == algorithm {
-			generation = max(generation, record.Generation+1)
-		}
-	}
-	record, err := generateKey(d.box, t.ID(), algorithm, generation, d.now())
-	if err != nil {
-		return nil, nil, err
-	}
-	// An RSA key takes a large part of a second: it is kept even if the request
-	// that needed it has gone away meanwhile.
-	save, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
-	err = d.cfg.Stores.SigningKeys.CreateSigningKey(save, record)
-	if err != nil && !errors.Is(err, store.ErrExists) {
-		return nil, nil, fmt.Errorf("tenant: storing a signing key: %w", err)
-	}
-	if set, err = d.readKeys(save, t); err != nil {
-		return nil, nil, err
-	}
-	k := set.signing(algorithm, d.now())
-	if k == nil {
-		return nil, nil, fmt.Errorf("tenant: the %s key of tenant %q was stored but cannot be read back", algorithm, t.ID())
-	}
-	return set, k, nil
-}
-
-// readKeys reads the tenant's keys. What did not change is taken over, with its
-// opened private keys and its prepared document. The caller holds busy.
+// readKeys reads the tenant's keys and keeps them. The caller holds reading.
 func (d *Directory) readKeys(ctx context.Context, t *Tenant) (*keySet, error) {
-	now := d.now()
-	records, err := d.cfg.Stores.SigningKeys.SigningKeys(ctx, t.ID())
-	if err != nil {
-		return nil, fmt.Errorf("tenant: reading signing keys: %w", err)
-	}
 	known := t.keys.set.Load()
-	set := &keySet{readAt: now, records: records}
-	for _, record := range records {
-		k := known.parsed(&record)
-		if k == nil {
-			if k, err = parseKey(record); err != nil {
-				// One bad record must not take the tenant down.
-				d.cfg.Logger.ErrorContext(ctx, "a signing key was left out", "tenant", t.ID(), "err", err)
-				continue
-			}
-		}
-		if k.expired(now) {
-			continue
-		}
-		if at := record.ExpiresAt; !at.IsZero() && (set.expires.IsZero() || at.Before(set.expires)) {
-			set.expires = at
-		}
-		set.keys = append(set.keys, k)
+	set, err := d.loadKeys(ctx, t.ID(), known)
+	if err != nil {
+		return nil, err
 	}
-	if known != nil && slices.Equal(known.keys, set.keys) {
+	if known != nil && slices.EqualFunc(known.keys, set.keys, func(a, b timedKey) bool { return a.signingKey == b.signingKey }) {
 		set.document = known.document
 	} else if set.document, err = newJWKS(set.keys); err != nil {
 		return nil, err
@@ -239,23 +211,57 @@ func (d *Directory) readKeys(ctx context.Context, t *Tenant) (*keySet, error) {
 	return set, nil
 }
 
+// loadKeys reads a tenant's keys, without preparing the document. What did not
+// change is taken over from known, with its opened private half.
+func (d *Directory) loadKeys(ctx context.Context, tenantID string, known *keySet) (*keySet, error) {
+	now := d.now()
+	records, err := d.cfg.Stores.SigningKeys.SigningKeys(ctx, tenantID)
+	if err != nil {
+		return nil, fmt.Errorf("tenant: reading signing keys: %w", err)
+	}
+	set := &keySet{readAt: now, records: records}
+	keys := make([]*signingKey, 0, len(records))
+	for i := range records {
+		k := known.parsed(&records[i])
+		if k == nil {
+			if k, err = parseKey(records[i]); err != nil {
+				// One bad record must not take the tenant down.
+				d.cfg.Logger.ErrorContext(ctx, "a signing key was left out", "tenant", tenantID, "err", err)
+				continue
+			}
+		}
+		keys = append(keys, k)
+	}
+	for _, k := range timeline(keys, d.cfg.Keys.Grace) {
+		if reached(k.gone, now) {
+			set.past = append(set.past, k)
+			continue
+		}
+		set.expires = earliest(set.expires, k.gone)
+		set.keys = append(set.keys, k)
+	}
+	return set, nil
+}
+
 // parsed returns the key of a record that is the same as last time.
 func (s *keySet) parsed(record *store.SigningKey) *signingKey {
 	if s == nil {
 		return nil
 	}
-	for _, k := range s.keys {
-		if k.record.ID == record.ID && k.record.Version == record.Version && k.record.CreatedAt.Equal(record.CreatedAt) {
-			return k
+	for _, list := range [][]timedKey{s.keys, s.past} {
+		for i := range list {
+			if k := list[i].signingKey; k.record.ID == record.ID && k.record.Version == record.Version && k.record.CreatedAt.Equal(record.CreatedAt) {
+				return k
+			}
 		}
 	}
 	return nil
 }
 
-func newJWKS(keys []*signingKey) (*httpx.Document, error) {
+func newJWKS(keys []timedKey) (*httpx.Document, error) {
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
-	for _, k := range keys {
-		set.Keys = append(set.Keys, k.public)
+	for i := range keys {
+		set.Keys = append(set.Keys, keys[i].public)
 	}
 	body, err := josejson.Marshal(set)
 	if err != nil {

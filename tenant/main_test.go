@@ -77,6 +77,7 @@ func machineClient(s store.Stores, tenantID, audience string) error {
 		Scopes: []string{
 			tenant.ScopeReadTenantSettings, tenant.ScopeUpdateTenantSettings,
 			tenant.ScopeReadConnections, tenant.ScopeCreateConnections, tenant.ScopeUpdateConnections, tenant.ScopeDeleteConnections,
+			tenant.ScopeReadSigningKeys, tenant.ScopeCreateSigningKeys, tenant.ScopeUpdateSigningKeys,
 		},
 	})
 }

@@ -1,23 +1,23 @@
 package tenant
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/opkit/opkit/internal/seal"
+	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 )
 
@@ -25,18 +25,19 @@ import (
 // each of them.
 var algorithms = []string{"ES256", "RS256"}
 
-const rsaBits = 2048
+// supported reports whether tenants can sign with an algorithm.
+func supported(algorithm string) bool { return slices.Contains(algorithms, algorithm) }
 
-// signingKey is a parsed record. It is shared and never changes.
+// signingKey is a parsed record. It is shared and never changes, but for the
+// signer, which is opened at first use.
 type signingKey struct {
 	record store.SigningKey
 	public jose.JSONWebKey // what is published, and what Verify uses
 	// headers are prepared for the types that tokens have.
 	headerJWT, headerATJWT string
 
-	once   sync.Once
-	signer crypto.Signer
-	err    error
+	signer  atomic.Pointer[Signer]
+	opening gate
 }
 
 // The values of typ that have a prepared header.
@@ -59,114 +60,157 @@ func parseKey(record store.SigningKey) (*signingKey, error) {
 	if !public.Valid() {
 		return nil, fmt.Errorf("public half of signing key %q is not valid", record.ID)
 	}
-	switch key := public.Key.(type) {
-	case *ecdsa.PublicKey:
-		if record.Algorithm != "ES256" || key.Curve != elliptic.P256() {
-			return nil, fmt.Errorf("signing key %q is not for %s", record.ID, record.Algorithm)
-		}
-	case *rsa.PublicKey:
-		if record.Algorithm != "RS256" || key.N.BitLen() < rsaBits {
-			return nil, fmt.Errorf("signing key %q is not for %s", record.ID, record.Algorithm)
-		}
-	default:
-		return nil, fmt.Errorf("signing key %q has a type that is not supported", record.ID)
+	if err := checkPublic(public.Key, record.Algorithm); err != nil {
+		return nil, fmt.Errorf("signing key %q %w", record.ID, err)
 	}
 	k := &signingKey{
-		record: record,
-		public: jose.JSONWebKey{Key: public.Key, KeyID: record.ID, Algorithm: record.Algorithm, Use: "sig"},
+		record:  record,
+		public:  jose.JSONWebKey{Key: public.Key, KeyID: record.ID, Algorithm: record.Algorithm, Use: "sig"},
+		opening: newGate(),
 	}
 	k.headerJWT = encodeHeader(record.Algorithm, typJWT, record.ID)
 	k.headerATJWT = encodeHeader(record.Algorithm, typATJWT, record.ID)
 	return k, nil
 }
 
-// expired reports whether the key is no longer published.
-func (k *signingKey) expired(now time.Time) bool {
-	return !k.record.ExpiresAt.IsZero() && !k.record.ExpiresAt.After(now)
-}
-
-// retired reports whether the key has stopped signing.
-func (k *signingKey) retired(now time.Time) bool {
-	return !k.record.RetiredAt.IsZero() && !k.record.RetiredAt.After(now)
-}
-
-// open returns the private half. The result is kept, so that a key is opened and
-// parsed once in the life of a process.
-func (k *signingKey) open(box *seal.Box) (crypto.Signer, error) {
-	k.once.Do(func() {
-		k.signer, k.err = openPrivate(box, &k.record)
-		if k.err == nil {
-			public, ok := k.public.Key.(interface{ Equal(crypto.PublicKey) bool })
-			if !ok || !public.Equal(k.signer.Public()) {
-				k.signer, k.err = nil, errors.New("the halves do not belong together")
-			}
+// checkPublic checks that a public half is one that an algorithm needs.
+func checkPublic(public crypto.PublicKey, algorithm string) error {
+	switch key := public.(type) {
+	case *ecdsa.PublicKey:
+		if algorithm == "ES256" && key != nil && key.Curve == elliptic.P256() {
+			return nil
 		}
-		if k.err != nil {
-			// Never replaced by another key: a node with a wrong secret would hand
-			// every other node keys that they cannot open.
-			k.err = fmt.Errorf("tenant: signing key %q cannot be used (was it sealed with another secret?): %w", k.record.ID, k.err)
+	case *rsa.PublicKey:
+		if algorithm == "RS256" && key != nil && key.N != nil && key.N.BitLen() >= rsaBits {
+			return nil
 		}
-	})
-	return k.signer, k.err
+	}
+	return fmt.Errorf("is not for %s", algorithm)
 }
 
-func openPrivate(box *seal.Box, record *store.SigningKey) (crypto.Signer, error) {
-	der, err := box.Open(record.Private, sealContext(record))
-	if err != nil {
-		return nil, err
-	}
-	private, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, err
-	}
-	signer, ok := private.(crypto.Signer)
-	if !ok {
-		return nil, errors.New("the private half cannot sign")
-	}
-	return signer, nil
-}
-
-// sealContext ties a sealed private key to its record, so that nobody who can
+// sealContext ties a sealed private half to its record, so that nobody who can
 // write the store can move a key to another tenant.
 func sealContext(record *store.SigningKey) string { return record.TenantID + "/" + record.ID }
 
-// generateKey makes a key pair for an algorithm and its record, active from now
-// on. The kid is the thumbprint of RFC 7638.
-func generateKey(box *seal.Box, tenant, algorithm string, generation int, now time.Time) (store.SigningKey, error) {
-	var signer crypto.Signer
-	var err error
-	switch algorithm {
-	case "ES256":
-		signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case "RS256":
-		signer, err = rsa.GenerateKey(rand.Reader, rsaBits)
-	default:
-		err = fmt.Errorf("tenant: no signing algorithm %q", algorithm)
+// fromSource precedes the handle of a key that Config.Keys.Source made. A software
+// key has none: its DER begins with another byte. So both kinds live side by side
+// when a source is configured for the first time.
+const fromSource = 0x01
+
+// unsealed returns the source of a key and the handle that it knows the key by.
+func (d *Directory) unsealed(record *store.SigningKey) (KeySource, []byte, error) {
+	handle, err := d.box.Open(record.Private, sealContext(record))
+	switch {
+	case err != nil:
+		// Never replaced by another key: a node with a wrong secret would hand every
+		// other node keys that they cannot open.
+		return nil, nil, fmt.Errorf("tenant: signing key %q cannot be used (was it sealed with another secret?): %w", record.ID, err)
+	case len(handle) == 0 || handle[0] != fromSource:
+		return softwareKeys{}, handle, nil
+	case d.cfg.Keys.Source == nil:
+		return nil, nil, fmt.Errorf("tenant: signing key %q cannot be used: it needs the Config.Keys.Source that made it", record.ID)
 	}
-	if err != nil {
-		return store.SigningKey{}, err
-	}
-	public := jose.JSONWebKey{Key: signer.Public(), Algorithm: algorithm, Use: "sig"}
-	thumbprint, err := public.Thumbprint(crypto.SHA256)
-	if err != nil {
-		return store.SigningKey{}, err
-	}
-	public.KeyID = base64.RawURLEncoding.EncodeToString(thumbprint)
-	der, err := x509.MarshalPKCS8PrivateKey(signer)
-	if err != nil {
-		return store.SigningKey{}, err
-	}
-	record := store.SigningKey{
-		TenantID: tenant, ID: public.KeyID, Algorithm: algorithm, Generation: generation,
-		CreatedAt: now, ActiveAt: now, Version: 1,
-	}
-	if record.Public, err = json.Marshal(public); err != nil {
-		return store.SigningKey{}, err
-	}
-	record.Private = box.Seal(der, sealContext(&record))
-	clear(der)
-	return record, nil
+	return d.cfg.Keys.Source, handle[1:], nil
 }
 
-// supported reports whether tenants can sign with an algorithm.
-func supported(algorithm string) bool { return slices.Contains(algorithms, algorithm) }
+// open returns the private half, which is kept once it has proved that it is one.
+// A failure is not kept: a KMS comes back.
+func (k *signingKey) open(ctx context.Context, d *Directory) (Signer, error) {
+	if s := k.signer.Load(); s != nil {
+		return *s, nil
+	}
+	if err := k.opening.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer k.opening.leave()
+	if s := k.signer.Load(); s != nil {
+		return *s, nil
+	}
+	source, handle, err := d.unsealed(&k.record)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := source.OpenKey(ctx, k.record.TenantID, k.record.Algorithm, handle)
+	if err == nil && signer == nil {
+		err = errors.New("the source returned no signer")
+	}
+	if err != nil {
+		return nil, keyUnavailable("opening", &k.record, err)
+	}
+	// Whoever can write the store could have their own public half published under a
+	// kid that tokens carry, and a source could mistake one key for another: tokens
+	// would not verify, or not with the right key.
+	digest := sha256.Sum256([]byte("opkit proves that the halves of a signing key belong together"))
+	proof, err := signer.Sign(ctx, digest[:], crypto.SHA256)
+	if err != nil {
+		return nil, keyUnavailable("signing", &k.record, err)
+	}
+	if !signed(k.public.Key, digest[:], proof) {
+		return nil, fmt.Errorf("tenant: signing key %q cannot be used: its halves do not belong together", k.record.ID)
+	}
+	k.signer.Store(&signer)
+	return signer, nil
+}
+
+// keyUnavailable is the error of a request that needed a key whose source failed.
+func keyUnavailable(doing string, record *store.SigningKey, err error) error {
+	return oauth.Unavailable(fmt.Errorf("tenant: %s with signing key %q (%s) of tenant %q: %w",
+		doing, record.ID, record.Algorithm, record.TenantID, err), time.Second)
+}
+
+// generateKey makes a key pair for an algorithm and proves that it signs. Nothing
+// is stored. The kid is the thumbprint of RFC 7638.
+func (d *Directory) generateKey(ctx context.Context, tenantID, algorithm string, generation int, activeAt time.Time) (*signingKey, error) {
+	record := store.SigningKey{
+		TenantID: tenantID, Algorithm: algorithm, Generation: generation, CreatedAt: d.now(), ActiveAt: activeAt, Version: 1,
+	}
+	var source KeySource = softwareKeys{}
+	var prefix []byte
+	if d.cfg.Keys.Source != nil {
+		source, prefix = d.cfg.Keys.Source, []byte{fromSource}
+	}
+	public, handle, err := source.GenerateKey(ctx, tenantID, algorithm)
+	if err != nil {
+		return nil, keyUnavailable("making", &record, err)
+	}
+	if err := checkPublic(public, algorithm); err != nil {
+		return nil, fmt.Errorf("tenant: the public half that the key source made %w", err)
+	}
+	if len(handle) > maxHandle {
+		return nil, fmt.Errorf("tenant: the handle that the key source returned has %d bytes, more than %d", len(handle), maxHandle)
+	}
+	jwk := jose.JSONWebKey{Key: public, Algorithm: algorithm, Use: "sig"}
+	thumbprint, err := jwk.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	record.ID = base64.RawURLEncoding.EncodeToString(thumbprint)
+	jwk.KeyID = record.ID
+	if record.Public, err = json.Marshal(jwk); err != nil {
+		return nil, err
+	}
+	plain := slices.Concat(prefix, handle)
+	record.Private = d.box.Seal(plain, sealContext(&record))
+	clear(plain)
+	k, err := parseKey(record)
+	if err != nil {
+		return nil, err
+	}
+	// A key that cannot sign must never be published.
+	if _, err := k.open(ctx, d); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// destroyKey gives a key back to its source, if that wants it back.
+func (d *Directory) destroyKey(ctx context.Context, record *store.SigningKey) error {
+	source, handle, err := d.unsealed(record)
+	if err != nil {
+		return err
+	}
+	if destroyer, ok := source.(KeyDestroyer); ok {
+		return destroyer.DestroyKey(ctx, record.TenantID, record.Algorithm, handle)
+	}
+	return nil
+}
