@@ -231,3 +231,47 @@ func TestRefusedFlags(t *testing.T) {
 		})
 	}
 }
+
+// OpenID Connect Core §10.1.1, as the module oidcc-server-rotate-keys has it: a new
+// key of the same kind, and the old one is still there.
+func TestRotation(t *testing.T) {
+	issuer := start(t)
+	client := &http.Client{Transport: transport(t, nil)}
+	keys := func() (kids []string) {
+		t.Helper()
+		var set struct {
+			Keys []struct{ KID, Alg string }
+		}
+		call(t, client, http.MethodGet, issuer+"/.well-known/jwks.json", "", "", &set)
+		for _, k := range set.Keys {
+			kids = append(kids, k.Alg+" "+k.KID)
+		}
+		return kids
+	}
+	before := keys()
+	for range 2 {
+		resp, err := client.Post(issuer+rotatePath, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		answer, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s %v", resp.Status, answer, err)
+		}
+		after := keys()
+		made := slices.DeleteFunc(slices.Clone(after), func(k string) bool { return slices.Contains(before, k) })
+		if len(after) != len(before)+2 || strings.Join(made, "\n")+"\n" != string(answer) {
+			t.Errorf("before %q, answered %q, after %q", before, answer, after)
+		}
+		before = after
+	}
+	resp, err := client.Get(issuer + rotatePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusMethodNotAllowed || len(keys()) != len(before) {
+		t.Errorf("GET: %s", resp.Status)
+	}
+}

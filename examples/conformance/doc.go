@@ -7,7 +7,8 @@
 //
 // config.json is the suite's configuration for this provider and plans.txt the
 // plans that are run with it; both are for the default flags. docs/conformance.md
-// says how to repeat the run, and what came out.
+// says how to repeat the run, and what came out. A POST to /rotate-keys replaces the
+// signing keys, which one module waits for.
 //
 // Everything is kept in memory, the user's password is printed, and certificates
 // that nobody signed are the rule here: the command serves only loopback.

@@ -87,14 +87,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer cancel()
 	go p.Run(ctx) // ends with ctx, which is the only error it returns
 	server := &http.Server{
-		Handler:           p,
+		Handler:           withRotation(p),
 		TLSConfig:         tlsConfig(cert),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.ServeTLS(listener, "", "") }()
-	fmt.Fprintf(stdout, "issuer    %s\nlistening %s\nuser      %s\npassword  %s\n", o.issuer, listener.Addr(), o.user, o.password)
+	fmt.Fprintf(stdout, "issuer    %s\nlistening %s\nuser      %s\npassword  %s\nnew keys  curl -kX POST https://%s%s\n",
+		o.issuer, listener.Addr(), o.user, o.password, listener.Addr(), rotatePath)
 	select {
 	case err = <-served:
 		return err
