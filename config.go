@@ -47,6 +47,10 @@ type Config struct {
 	// each tenant has served a request.
 	PreviousSecrets [][]byte
 
+	// Keys says where signing keys live (here or in a KMS) and when they are
+	// replaced. The zero value replaces them every 90 days.
+	Keys tenant.KeyConfig
+
 	// Endpoints says where endpoints are mounted. Zero: the default paths.
 	Endpoints tenant.Endpoints
 

@@ -44,7 +44,8 @@ func New(cfg Config) (*Provider, error) {
 	tenantStores := cfg.Stores
 	tenantStores.SigningKeys = signingKeys
 	if p.tenants, err = tenant.New(tenant.Config{
-		Stores: tenantStores, KeyStaleness: cfg.CacheStaleness, Secrets: cfg.secrets(), Issuer: cfg.Issuer, Settings: cfg.Settings,
+		Stores: tenantStores, KeyStaleness: cfg.CacheStaleness, Keys: cfg.Keys,
+		TokenLifetime: max(cfg.Lifetimes.AccessToken, cfg.Lifetimes.IDToken), Secrets: cfg.secrets(), Issuer: cfg.Issuer, Settings: cfg.Settings,
 		Resolver: cfg.Resolver, Endpoints: cfg.Endpoints, Capabilities: capabilities(&cfg), Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
@@ -204,4 +205,10 @@ func (p *Provider) TenantSettings() http.Handler {
 // /api/v2/connections/{id}).
 func (p *Provider) ConnectionsAPI() http.Handler {
 	return httpx.CORS(p.connections.Management(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
+}
+
+// SigningKeysAPI serves the signing keys, their rotation and revocation
+// (/api/v2/keys/signing and what is below it).
+func (p *Provider) SigningKeysAPI() http.Handler {
+	return httpx.CORS(p.tenants.SigningKeysHandler(), http.MethodGet, http.MethodPost, http.MethodPut)
 }

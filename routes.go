@@ -16,6 +16,9 @@ type routes struct {
 	exact    map[string]http.Handler
 	// byID are the endpoints with one identifier at the end, by what precedes it.
 	byID map[string]http.Handler
+	// byAction are those where a verb follows the identifier, by what precedes and
+	// what follows it.
+	byAction map[[2]string]http.Handler
 }
 
 const (
@@ -25,7 +28,7 @@ const (
 
 func newRoutes(p *Provider) *routes {
 	e := p.tenants.Endpoints()
-	rt := &routes{resolver: p.tenants.Resolver(), exact: map[string]http.Handler{}, byID: map[string]http.Handler{}}
+	rt := &routes{resolver: p.tenants.Resolver(), exact: map[string]http.Handler{}, byID: map[string]http.Handler{}, byAction: map[[2]string]http.Handler{}}
 	add := func(endpoint string, h http.Handler) {
 		if servedHere(endpoint) {
 			rt.exact[endpoint] = h
@@ -53,6 +56,9 @@ func newRoutes(p *Provider) *routes {
 		add(e.Management+"/tenants/settings", p.TenantSettings())
 		add(e.Management+"/connections", p.ConnectionsAPI())
 		rt.byID[e.Management+"/connections/"] = p.ConnectionsAPI()
+		add(e.Management+"/keys/signing", p.SigningKeysAPI())
+		rt.byID[e.Management+"/keys/signing/"] = p.SigningKeysAPI() // and .../rotate
+		rt.byAction[[2]string{e.Management + "/keys/signing/", "/revoke"}] = p.SigningKeysAPI()
 	}
 	return rt
 }
@@ -73,7 +79,14 @@ func (rt *routes) find(path string) (h http.Handler, id string) {
 		return rt.exact[trimmed], ""
 	}
 	slash := strings.LastIndexByte(path, '/') + 1
-	return rt.byID[path[:slash]], path[slash:]
+	if h, ok := rt.byID[path[:slash]]; ok {
+		return h, path[slash:]
+	}
+	if slash == 0 {
+		return nil, ""
+	}
+	before := strings.LastIndexByte(path[:slash-1], '/') + 1
+	return rt.byAction[[2]string{path[:before], path[slash-1:]}], path[before : slash-1]
 }
 
 // ServeHTTP serves every endpoint.

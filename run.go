@@ -12,13 +12,25 @@ const (
 	collectBatches  = 200
 )
 
-// Run removes expired tickets, sessions and families until ctx ends, and returns
-// its error. Any number of nodes may run it at the same time. A provider works
-// without Run; its stores then grow.
+// Bounds of one round over the signing keys.
+const (
+	keysInterval = 10 * time.Minute
+	keysTimeout  = 5 * time.Minute
+)
+
+// Run replaces signing keys by schedule (see [tenant.Directory.MaintainKeys]) and
+// removes expired tickets, sessions and families until ctx ends, and returns its
+// error. Any number of nodes may run it at the same time. A provider works without
+// Run; its stores then grow, and its keys stay until somebody rotates them.
 func (p *Provider) Run(ctx context.Context) error {
 	ticker := time.NewTicker(collectInterval)
 	defer ticker.Stop()
+	var keysAt time.Time
 	for {
+		if now := p.cfg.Now(); keysAt.IsZero() || now.Before(keysAt) || now.Sub(keysAt) >= keysInterval {
+			p.maintainKeys(ctx)
+			keysAt = now
+		}
 		p.collect(ctx)
 		select {
 		case <-ctx.Done():
@@ -44,5 +56,15 @@ func (p *Provider) collect(ctx context.Context) {
 				break
 			}
 		}
+	}
+}
+
+// maintainKeys is bounded, so that a KMS that hangs does not keep the rest from
+// being done.
+func (p *Provider) maintainKeys(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, keysTimeout)
+	defer cancel()
+	if err := p.tenants.MaintainKeys(bounded); err != nil && ctx.Err() == nil {
+		p.cfg.Logger.ErrorContext(ctx, "maintaining signing keys failed", "err", err)
 	}
 }

@@ -135,6 +135,8 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/o/manage/tenants/settings", p.TenantSettings())
 		mux.Handle("/o/manage/connections", p.ConnectionsAPI())
 		mux.Handle("/o/manage/connections/{id}", p.ConnectionsAPI())
+		mux.Handle("/o/manage/keys/signing", p.SigningKeysAPI())
+		mux.Handle("/o/manage/keys/signing/", p.SigningKeysAPI())
 		mux.Handle("/.well-known/openid-configuration", p.Metadata())
 		mux.Handle("/.well-known/oauth-authorization-server", p.Metadata())
 	}
@@ -182,7 +184,8 @@ func (w *world) populate(ready bool) {
 	}))
 	_, err = w.provider.Tenants().CreateClientGrant(ctx, store.ClientGrant{
 		TenantID: tn.ID(), ClientID: machineID, Audience: tn.ManagementAudience(), SubjectType: store.SubjectClient,
-		Scopes: []string{"read:tenant_settings", "update:tenant_settings", "read:connections", "update:connections", "create:connections", "delete:connections"},
+		Scopes: []string{"read:tenant_settings", "update:tenant_settings", "read:connections", "update:connections", "create:connections", "delete:connections",
+			"read:signing_keys", "create:signing_keys", "update:signing_keys"},
 	})
 	must(err)
 	if ready {
