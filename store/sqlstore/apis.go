@@ -25,7 +25,7 @@ func newAPIs(db *database) *apis {
 		update: db.write("update API", `
 			UPDATE {prefix}apis SET version = version + 1, record = ?4
 			WHERE tenant_id = ?1 AND id = ?2 AND version = ?3`),
-		remove: db.write("delete API", `
+		remove: db.erase("delete API", `
 			DELETE FROM {prefix}apis WHERE tenant_id = ?1 AND id = ?2`),
 		list: db.read("list APIs", `
 			SELECT `+columns+` FROM {prefix}apis
@@ -81,5 +81,5 @@ func (s *apis) DeleteAPI(ctx context.Context, tenant, id string) error {
 }
 
 func (s *apis) APIs(ctx context.Context, tenant string, page store.Page) ([]store.API, error) {
-	return queryAll(ctx, s.list, scanAPI, tenant, page.After, page.Size())
+	return queryAll(ctx, s.list, scanAPI, tenant, s.list.after(page), page.Size())
 }

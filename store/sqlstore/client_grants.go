@@ -24,7 +24,7 @@ func newClientGrants(db *database) *clientGrants {
 		update: db.write("update client grant", `
 			UPDATE {prefix}client_grants SET version = version + 1, record = ?4
 			WHERE tenant_id = ?1 AND id = ?2 AND version = ?3`),
-		remove: db.write("delete client grant", `
+		remove: db.erase("delete client grant", `
 			DELETE FROM {prefix}client_grants WHERE tenant_id = ?1 AND id = ?2`),
 		list: db.read("list client grants", `
 			SELECT `+columns+` FROM {prefix}client_grants
@@ -78,5 +78,5 @@ func (s *clientGrants) DeleteClientGrant(ctx context.Context, tenant, id string)
 }
 
 func (s *clientGrants) ClientGrants(ctx context.Context, tenant string, page store.Page) ([]store.ClientGrant, error) {
-	return queryAll(ctx, s.list, scanClientGrant, tenant, page.After, page.Size())
+	return queryAll(ctx, s.list, scanClientGrant, tenant, s.list.after(page), page.Size())
 }

@@ -25,9 +25,9 @@ func newClients(db *database) *clients {
 			SELECT version FROM {prefix}clients WHERE tenant_id = ?1 AND id = ?2`),
 		update: db.write("update client", `
 			UPDATE {prefix}clients SET version = version + 1, jwks = ?4, record = ?5,
-				confirmed = ?6, idle_since = CASE WHEN ?6 = 1 THEN ?7 ELSE created_at END
+				confirmed = ?6, idle_since = COALESCE(?7, created_at)
 			WHERE tenant_id = ?1 AND id = ?2 AND version = ?3`),
-		remove: db.write("delete client", `
+		remove: db.erase("delete client", `
 			DELETE FROM {prefix}clients WHERE tenant_id = ?1 AND id = ?2`),
 		list: db.read("list clients", `
 			SELECT `+columns+` FROM {prefix}clients
@@ -38,7 +38,7 @@ func newClients(db *database) *clients {
 			ORDER BY idle_since, id LIMIT ?6`),
 		countProvisional: db.read("count provisional clients", `
 			SELECT COUNT(*) FROM {prefix}clients WHERE tenant_id = ?1 AND dynamic = 1 AND confirmed = 0`),
-		removeVersion: db.write("remove client", `
+		removeVersion: db.erase("remove client", `
 			DELETE FROM {prefix}clients WHERE tenant_id = ?1 AND id = ?2 AND version = ?3`),
 	}
 }
@@ -95,8 +95,11 @@ func (s *clients) UpdateClient(ctx context.Context, c store.Client) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.update.exec(ctx, c.TenantID, c.ID, c.Version, jwks, record,
-		number(!c.ConfirmedAt.IsZero()), micros(c.LastUsedAt))
+	var idle any // since it was created
+	if !c.ConfirmedAt.IsZero() {
+		idle = micros(c.LastUsedAt)
+	}
+	n, err := s.update.exec(ctx, c.TenantID, c.ID, c.Version, jwks, record, number(idle != nil), idle)
 	if err != nil || n > 0 {
 		return err
 	}
@@ -109,5 +112,5 @@ func (s *clients) DeleteClient(ctx context.Context, tenant, id string) error {
 }
 
 func (s *clients) Clients(ctx context.Context, tenant string, page store.Page) ([]store.Client, error) {
-	return queryAll(ctx, s.list, scanClient, tenant, page.After, page.Size())
+	return queryAll(ctx, s.list, scanClient, tenant, s.list.after(page), page.Size())
 }

@@ -25,6 +25,7 @@ func (s *clients) RemoveClients(ctx context.Context, tenant string, clients []st
 	}
 	var removed []string
 	err := s.db.atomically(ctx, s.removeVersion.name, func(tx *sql.Tx) error {
+		removed = nil
 		for i := range clients {
 			n, err := s.removeVersion.execIn(ctx, tx, tenant, clients[i].ID, clients[i].Version)
 			if err != nil {

@@ -28,14 +28,22 @@ type Config struct {
 	// beginning with a digit, at most 32. Empty means "opkit_".
 	TablePrefix string
 
-	// InsecureSynchronousNormal accepts SQLite's synchronous=NORMAL. Then a
-	// machine that loses power can forget the last moments before: a revoked grant
-	// comes back, a redeemed code can be redeemed again. A process that crashes or
-	// is killed forgets nothing either way.
+	// Schema is the schema of PostgreSQL that the tables are in, spelled as
+	// TablePrefix is. It has to exist; Migrate does not create it. Empty: the first
+	// one of the connection's search_path, which behind PgBouncer is that of the
+	// role. SQLite has no schemas.
+	Schema string
+
+	// InsecureSynchronousNormal accepts SQLite's synchronous=NORMAL and
+	// PostgreSQL's synchronous_commit=off. Then a machine that loses power (with
+	// PostgreSQL also a server that crashes) can forget the last moments before: a
+	// revoked grant comes back, a redeemed code can be redeemed again. An opkit
+	// process that crashes or is killed forgets nothing either way.
 	InsecureSynchronousNormal bool
 }
 
-var tablePrefix = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,31}$`)
+// identifier is what needs no quoting, except that it may be a word of SQL.
+var identifier = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,31}$`)
 
 // Store keeps every record of [store.Stores] in one database. It is safe for
 // concurrent use.
@@ -47,20 +55,13 @@ type Store struct {
 // New returns a store. It does not touch the database: call [Store.Migrate]
 // before the first use.
 func New(cfg Config) (*Store, error) {
-	dialect, err := cfg.Dialect.resolve()
+	db, err := cfg.resolve()
 	if err != nil {
 		return nil, err
 	}
 	if cfg.Write == nil {
 		return nil, errors.New("sqlstore: Config.Write is required")
 	}
-	if cfg.TablePrefix == "" {
-		cfg.TablePrefix = "opkit_"
-	}
-	if !tablePrefix.MatchString(cfg.TablePrefix) {
-		return nil, fmt.Errorf("sqlstore: Config.TablePrefix %q: want lower-case letters, digits and underscores, not beginning with a digit, at most 32", cfg.TablePrefix)
-	}
-	db := &database{cfg: cfg, dialect: dialect}
 	clients, users, grants := newClients(db), newUsers(db), newGrants(db)
 	return &Store{db: db, stores: store.Stores{
 		Tenants:       newTenants(db),
@@ -76,6 +77,27 @@ func New(cfg Config) (*Store, error) {
 		Grants:        grants,
 		Tickets:       newTickets(db),
 	}}, nil
+}
+
+// resolve checks what decides the statements' text.
+func (cfg Config) resolve() (*database, error) {
+	dialect, err := cfg.Dialect.resolve()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.TablePrefix == "" {
+		cfg.TablePrefix = "opkit_"
+	}
+	const rule = "want lower-case letters, digits and underscores, not beginning with a digit, at most 32"
+	switch {
+	case !identifier.MatchString(cfg.TablePrefix):
+		return nil, fmt.Errorf("sqlstore: Config.TablePrefix %q: "+rule, cfg.TablePrefix)
+	case cfg.Schema != "" && !dialect.schemas:
+		return nil, fmt.Errorf("sqlstore: Config.Schema is not for %s", cfg.Dialect)
+	case cfg.Schema != "" && !identifier.MatchString(cfg.Schema):
+		return nil, fmt.Errorf("sqlstore: Config.Schema %q: "+rule, cfg.Schema)
+	}
+	return &database{cfg: cfg, dialect: dialect}, nil
 }
 
 // Stores returns all stores of the database, UserAdmin included.

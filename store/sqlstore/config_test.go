@@ -6,8 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io/fs"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,6 +42,9 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 		{"prefix that ends the name", Config{Dialect: SQLite, Write: db, TablePrefix: "a; DROP TABLE b; --"}, "Config.TablePrefix"},
 		{"prefix with a quote", Config{Dialect: SQLite, Write: db, TablePrefix: `a"`}, "Config.TablePrefix"},
 		{"prefix with a newline", Config{Dialect: SQLite, Write: db, TablePrefix: "a\n"}, "Config.TablePrefix"},
+		{"schema", Config{Dialect: PostgreSQL, Write: db, Schema: "user"}, ""},
+		{"schema with a quote", Config{Dialect: PostgreSQL, Write: db, Schema: `a"`}, "Config.Schema"},
+		{"schema of SQLite", Config{Dialect: SQLite, Write: db, Schema: "main"}, "Config.Schema"},
 		{"prefix with another alphabet", Config{Dialect: SQLite, Write: db, TablePrefix: "\u0430"}, "Config.TablePrefix"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -131,27 +134,79 @@ func TestParametersAreNumberedWithoutGaps(t *testing.T) {
 }
 
 func TestAnotherDialectWritesParametersItsWay(t *testing.T) {
-	db := &database{cfg: Config{TablePrefix: "p_"}, dialect: dialect{parameter: "$"}}
-	if got, want := db.sql("SELECT 1 FROM {prefix}t WHERE a = ?1 AND b = ?12"), "SELECT 1 FROM p_t WHERE a = $1 AND b = $12"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	db := &database{cfg: Config{TablePrefix: "p_", Schema: "s"}, dialect: dialect{parameter: "$"}}
+	for text, want := range map[string]string{
+		"SELECT 1 FROM {prefix}t WHERE a = ?1 AND b = ?12": `SELECT 1 FROM "s".p_t WHERE a = $1 AND b = $12`,
+		"CREATE INDEX {name}t_by_a ON {prefix}t (a)":       `CREATE INDEX p_t_by_a ON "s".p_t (a)`,
+	} {
+		if got := db.sql(text); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 
-// A migration's version is its place in the directory, so its number has to be.
+// A migration's version is its place in the directory, so its number has to be;
+// and a step is the same for every dialect, so that none is forgotten.
 func TestMigrationsAreNumberedInOrder(t *testing.T) {
-	for _, name := range []Dialect{SQLite} {
-		d, err := name.resolve()
+	var names []string
+	for _, dialect := range []Dialect{SQLite, PostgreSQL} {
+		steps, err := Migrations(Config{Dialect: dialect})
 		if err != nil {
 			t.Fatal(err)
 		}
-		files, err := fs.ReadDir(migrations, d.migrations)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, file := range files {
-			if prefix := fmt.Sprintf("%04d_", i+1); !strings.HasPrefix(file.Name(), prefix) || !strings.HasSuffix(file.Name(), ".sql") {
-				t.Errorf("%s: migration %d is %s, want %s*.sql", name, i+1, file.Name(), prefix)
+		var got []string
+		for i, step := range steps {
+			if prefix := fmt.Sprintf("%04d_", i+1); step.Version != i+1 || !strings.HasPrefix(step.Name, prefix) || strings.Contains(step.Name, ".") {
+				t.Errorf("%s: migration %d is %d, %s; want %s*.sql", dialect, i+1, step.Version, step.Name, prefix)
 			}
+			if strings.Contains(step.SQL, "{") || strings.Contains(step.SQL, "?") {
+				t.Errorf("%s, %s: a placeholder is left", dialect, step.Name)
+			}
+			got = append(got, step.Name)
+		}
+		if names != nil && !slices.Equal(names, got) {
+			t.Errorf("%s has the migrations %v, another dialect %v", dialect, got, names)
+		}
+		names = got
+	}
+}
+
+// PostgreSQL cuts a name after 63 bytes, and then two may be one.
+func TestNamesAreShortEnoughForPostgres(t *testing.T) {
+	steps, err := Migrations(Config{Dialect: PostgreSQL, TablePrefix: strings.Repeat("p", 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`\bp{32}\w+`)
+	for _, step := range steps {
+		for _, name := range names.FindAllString(step.SQL, -1) {
+			if len(name) > 63 {
+				t.Errorf("%s: %s has %d bytes", step.Name, name, len(name))
+			}
+		}
+	}
+}
+
+type stateError string
+
+func (e stateError) Error() string    { return "failed" }
+func (e stateError) SQLState() string { return string(e) }
+
+// Only what did nothing, and may do better, is run again.
+func TestWhatIsRunAgain(t *testing.T) {
+	for err, want := range map[error]bool{
+		errors.New("40001"): false,
+		stateError("40001"): true,
+		stateError("40P01"): true,
+		stateError("23505"): true,
+		stateError("40003"): false, // statement_completion_unknown
+		stateError("08006"): false, // connection_failure
+		stateError("57014"): false, // query_canceled
+		stateError(""):      false,
+		context.Canceled:    false,
+	} {
+		if got := passing(fmt.Errorf("sqlstore: %w", err)); got != want {
+			t.Errorf("%#v: %t, want %t", err, got, want)
 		}
 	}
 }

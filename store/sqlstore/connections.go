@@ -25,7 +25,7 @@ func newConnections(db *database) *connections {
 			WHERE tenant_id = ?1 AND id = ?2 AND version = ?3 AND NOT EXISTS (
 				SELECT 1 FROM {prefix}connections AS o
 				WHERE o.tenant_id = ?1 AND o.name = ?4 AND o.id <> ?2)`),
-		remove: db.write("delete connection", `
+		remove: db.erase("delete connection", `
 			DELETE FROM {prefix}connections WHERE tenant_id = ?1 AND id = ?2`),
 		list: db.read("list connections", `
 			SELECT `+columns+` FROM {prefix}connections
@@ -80,5 +80,5 @@ func (s *connections) DeleteConnection(ctx context.Context, tenant, id string) e
 }
 
 func (s *connections) Connections(ctx context.Context, tenant string, page store.Page) ([]store.Connection, error) {
-	return queryAll(ctx, s.list, scanConnection, tenant, page.After, page.Size())
+	return queryAll(ctx, s.list, scanConnection, tenant, s.list.after(page), page.Size())
 }

@@ -6,15 +6,18 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 )
 
 // Dialect names the kind of database behind a [sql.DB].
 type Dialect string
 
-// SQLite, version 3.37 or later.
-const SQLite Dialect = "sqlite"
+const (
+	// SQLite, version 3.37 or later.
+	SQLite Dialect = "sqlite"
+	// PostgreSQL, version 12 or later. The driver's errors have to have a method
+	// SQLState() string, as those of pgx and pq do.
+	PostgreSQL Dialect = "postgres"
+)
 
 //go:embed migrations
 var migrations embed.FS
@@ -24,11 +27,25 @@ var migrations embed.FS
 type dialect struct {
 	// migrations is the directory with the schema, one file for each version.
 	migrations string
-	// begin opens the transaction of a migration so that a second process waits
-	// until it has ended.
+	// begin opens the transaction of a migration.
 	begin string
 	// parameter is what the number of a parameter is written after.
 	parameter string
+	// prepares tells that statements are prepared by Migrate. Otherwise that is
+	// up to the driver.
+	prepares bool
+	// schemas tells that Config.Schema means something.
+	schemas bool
+	// isolation of transactions.
+	isolation sql.IsolationLevel
+	// lock ends a subquery whose rows have to be there until the statement that it
+	// is part of has committed.
+	lock string
+	// collect removes at most ?2 rows of {table} with expires_at up to ?1. {key}
+	// are the columns of its primary key.
+	collect string
+	// text tells which strings the database can keep. Nil: all.
+	text func(string) bool
 	// check refuses a database that would not keep the rules of package store.
 	check func(ctx context.Context, cfg Config) error
 }
@@ -40,66 +57,27 @@ func (d Dialect) resolve() (dialect, error) {
 			migrations: "migrations/sqlite",
 			begin:      "BEGIN IMMEDIATE",
 			parameter:  "?",
-			check:      checkSQLite,
+			prepares:   true,
+			collect: `
+				DELETE FROM {table} WHERE ({key}) IN (
+					SELECT {key} FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)`,
+			check: checkSQLite,
+		}, nil
+	case PostgreSQL:
+		return dialect{
+			migrations: "migrations/postgres",
+			begin:      "BEGIN",
+			parameter:  "$",
+			schemas:    true,
+			isolation:  sql.LevelReadCommitted,
+			lock:       "FOR KEY SHARE",
+			collect:    collectPostgreSQL,
+			text:       postgresText,
+			check:      checkPostgreSQL,
 		}, nil
 	case "":
 		return dialect{}, errors.New("sqlstore: Config.Dialect is required")
 	default:
 		return dialect{}, fmt.Errorf("sqlstore: Config.Dialect %q is not known", string(d))
 	}
-}
-
-// checkSQLite reads the settings that decide whether an acknowledged write
-// survives and whether processes can share the file. They belong to a
-// connection, so they have to come from the data source name; one connection of
-// each pool stands for all.
-func checkSQLite(ctx context.Context, cfg Config) error {
-	if err := checkSQLiteSharing(ctx, "Config.Write", cfg.Write); err != nil {
-		return err
-	}
-	if cfg.Read != nil {
-		if err := checkSQLiteSharing(ctx, "Config.Read", cfg.Read); err != nil {
-			return err
-		}
-	}
-	// A pool that only reads commits nothing.
-	synchronous, err := pragma(ctx, cfg.Write, "synchronous")
-	if err != nil {
-		return err
-	}
-	switch {
-	case synchronous == "2", synchronous == "3": // FULL, EXTRA
-	case synchronous == "1" && cfg.InsecureSynchronousNormal:
-	case synchronous == "1":
-		return errors.New("sqlstore: Config.Write has synchronous=NORMAL, want FULL (or Config.InsecureSynchronousNormal)")
-	default:
-		return fmt.Errorf("sqlstore: Config.Write has synchronous=%s, want FULL", synchronous)
-	}
-	return nil
-}
-
-func checkSQLiteSharing(ctx context.Context, name string, pool *sql.DB) error {
-	mode, err := pragma(ctx, pool, "journal_mode")
-	if err != nil {
-		return err
-	}
-	if !strings.EqualFold(mode, "wal") {
-		return fmt.Errorf("sqlstore: %s has journal_mode=%s, want WAL", name, mode)
-	}
-	timeout, err := pragma(ctx, pool, "busy_timeout")
-	if err != nil {
-		return err
-	}
-	if ms, err := strconv.Atoi(timeout); err != nil || ms <= 0 {
-		return fmt.Errorf("sqlstore: %s has busy_timeout=%s, want some seconds (5000)", name, timeout)
-	}
-	return nil
-}
-
-func pragma(ctx context.Context, pool *sql.DB, name string) (string, error) {
-	var value string
-	if err := pool.QueryRowContext(ctx, "PRAGMA "+name).Scan(&value); err != nil {
-		return "", failed(ctx, "read "+name, err)
-	}
-	return value, nil
 }

@@ -52,6 +52,67 @@
 // the same mode. Copy a database in use with VACUUM INTO or SQLite's backup, not
 // with cp.
 //
+// # PostgreSQL
+//
+// Any number of nodes share one database and behave as one. The dialect is made
+// for PostgreSQL 12 or later and READ COMMITTED, its default:
+//
+//	db := stdlib.OpenDB(*config) // github.com/jackc/pgx/v5/stdlib
+//	db.SetMaxOpenConns(n)
+//	db.SetMaxIdleConns(n) // else database/sql keeps two and opens the rest anew
+//	s, err := sqlstore.New(sqlstore.Config{Dialect: sqlstore.PostgreSQL, Write: db})
+//
+// No state is kept in a connection between two calls: no prepared statements of
+// its own, no advisory locks, no SET. pgx prepares statements by itself, which
+// PgBouncer in transaction mode allows from version 1.21 on
+// (max_prepared_statements); with an older one, or without that setting, the
+// connection string has to say default_query_exec_mode=exec. Migrate refuses a
+// database that is not UTF-8, a standby, and synchronous_commit=off, as far as it
+// can see.
+//
+// What each method does, and why READ COMMITTED is enough for it:
+//
+//   - Reads are one statement. So are Create and Put (INSERT ... ON CONFLICT),
+//     the compare-and-swap updates (UPDATE ... WHERE version = $n), ConsumeTicket
+//     and RotateFamily (UPDATE ... RETURNING), the revocations, and collection.
+//     An UPDATE that waited for another one looks at its WHERE again, on the row
+//     as the other one left it: of two that consume a ticket or rotate a family
+//     the second changes nothing, reads what there is in a second statement and
+//     is told that it lost.
+//   - StartFamily is one statement that inserts the family only if the grant is
+//     there, and locks the grant (FOR KEY SHARE) until it has committed.
+//   - DeleteGrant is a transaction: it deletes the grant and then its families,
+//     those included that StartFamily inserted while it waited for the grant.
+//   - CreateUser, UpdateUser and DeleteUser are a transaction: the user's row
+//     first, then the names to sign in with.
+//   - UpdateConnection and UpdateSigningKey are one statement that looks whether a
+//     unique value is free. If another node takes it in between, the unique index
+//     stops the statement; it is run again and finds it taken.
+//   - Collection locks the rows that it removes and passes over those that are
+//     locked (FOR UPDATE SKIP LOCKED), so that nodes that collect at the same time
+//     share the work and never remove what was just put again.
+//   - RemoveClients is a transaction of one DELETE for each client.
+//
+// A statement outside of a transaction, or a transaction, that PostgreSQL ended
+// because of another one (serialization_failure, deadlock_detected) is run again,
+// at once and at most 20 times. READ COMMITTED knows only deadlocks, and they are
+// rare: rows are locked in one order wherever there is one. A database whose
+// default is REPEATABLE READ or SERIALIZABLE works as well. After a connection was
+// lost nothing is run again, because nobody knows whether it happened.
+//
+// A text column holds neither bytes that are not UTF-8 nor zero bytes. An
+// identifier with such bytes is not found; keeping one is a system error. What is
+// indexed together (a tenant, a user, a client and an audience) may have about
+// 2,600 bytes.
+//
+// Of what CockroachDB and YugabyteDB document as different, the dialect avoids
+// advisory locks, LOCK TABLE, extensions, triggers, sequences, jsonb and
+// generated columns. Neither is among the tests. On CockroachDB every text is
+// compared bytewise anyway and COLLATE "C" has to go: take the text of
+// [Migrations], and apply later versions statement by statement, because it does
+// not fill a column in the transaction that adds it. YugabyteDB
+// may run READ COMMITTED as snapshot isolation, which is stricter.
+//
 // # How the rules of package store are kept
 //
 // What is used once is decided by one statement: UPDATE ... WHERE consumed_at IS
@@ -68,13 +129,21 @@
 //
 // ErrExists comes from ON CONFLICT DO NOTHING and from conditions, never from
 // the text of a driver's error. An error of the driver, SQLITE_BUSY after the
-// busy timeout included, is a system error.
+// busy timeout included, is a system error; of PostgreSQL's only the code
+// (SQLSTATE) is looked at, to tell what may be run again.
 //
 // Times are kept as microseconds. Records that carry little beside what is
 // queried are columns throughout; the others have their rarely used members in
 // one JSON column. Strings in it are Unicode: bytes that are not UTF-8 become
 // U+FFFD there. Identifiers and every other value that is compared are columns
 // and keep their bytes.
+//
+// # Migrations
+//
+// Every dialect has the same steps, in its own words. [Store.Migrate] applies what
+// is missing in one transaction, one node at a time; [Migrations] prints them for
+// those who change schemas with another tool or account. There is no way back: an
+// older program refuses a newer schema.
 //
 // # Other databases
 //

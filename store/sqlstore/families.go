@@ -18,11 +18,12 @@ func newFamilies(db *database) families {
 		created_at, rotated_at, revoked_at, expires_at`
 	return families{
 		// The grant's existence and the code's single use are decided in one
-		// statement: there is nothing between the two to race with.
+		// statement: there is nothing between the two to race with. The grant stays
+		// locked until the family is there, so that DeleteGrant finds it.
 		start: db.write("start family", `
 			INSERT INTO {prefix}families AS f (`+columns+`)
 			SELECT g.tenant_id, ?2, g.id, ?4, ?5, ?6, 0, ?7, NULL, NULL, ?8
-			FROM {prefix}grants AS g WHERE g.tenant_id = ?1 AND g.id = ?3
+			FROM {prefix}grants AS g WHERE g.tenant_id = ?1 AND g.id = ?3 {lock}
 			ON CONFLICT (tenant_id, id) DO UPDATE SET grant_id = excluded.grant_id, user_id = excluded.user_id,
 				client_id = excluded.client_id, sid = excluded.sid, generation = 0, created_at = excluded.created_at,
 				rotated_at = NULL, revoked_at = NULL, expires_at = excluded.expires_at
@@ -39,19 +40,16 @@ func newFamilies(db *database) families {
 			SELECT `+columns+` FROM {prefix}families AS f
 			WHERE tenant_id = ?1 AND id = ?2 AND expires_at > ?3
 				AND EXISTS (SELECT 1 FROM {prefix}grants AS g WHERE g.tenant_id = ?1 AND g.id = f.grant_id)`),
-		revoke: db.write("revoke family", `
+		revoke: db.erase("revoke family", `
 			UPDATE {prefix}families SET revoked_at = COALESCE(revoked_at, ?4),
 				expires_at = CASE WHEN expires_at < ?3 THEN ?3 ELSE expires_at END
 			WHERE tenant_id = ?1 AND id = ?2 AND expires_at > ?4`),
-		collect: db.write("collect families", `
-			DELETE FROM {prefix}families WHERE (tenant_id, id) IN (
-				SELECT tenant_id, id FROM {prefix}families
-				WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)`),
+		collect: db.collect("collect families", "families", "tenant_id, id"),
 		revokeAll: newFilter(3, []string{"sid", "user_id", "client_id"}, func(conditions string) *statement {
 			if conditions == "" {
 				return nil // an empty filter selects nothing
 			}
-			return db.write("revoke families", `
+			return db.erase("revoke families", `
 				UPDATE {prefix}families SET revoked_at = ?3,
 					expires_at = CASE WHEN expires_at < ?2 THEN ?2 ELSE expires_at END
 				WHERE tenant_id = ?1 AND revoked_at IS NULL AND expires_at > ?3`+conditions)

@@ -43,9 +43,9 @@ func newGrants(db *database) *grants {
 			UPDATE {prefix}grants SET scopes = ?4, claims = ?5, connection_id = ?6, client_revision = ?7, version = version + 1,
 				created_at = ?8, updated_at = ?9
 			WHERE tenant_id = ?1 AND id = ?2 AND version = ?3`),
-		remove: db.write("delete grant", `
+		remove: db.erase("delete grant", `
 			DELETE FROM {prefix}grants WHERE tenant_id = ?1 AND id = ?2`),
-		removeFamilies: db.write("delete families of grant", `
+		removeFamilies: db.erase("delete families of grant", `
 			DELETE FROM {prefix}families WHERE tenant_id = ?1 AND grant_id = ?2`),
 		list: newFilter(3, []string{"user_id", "client_id"}, func(conditions string) *statement {
 			return db.read("list grants", `
@@ -105,15 +105,17 @@ func (s *grants) UpdateGrant(ctx context.Context, g store.Grant) error {
 
 func (s *grants) DeleteGrant(ctx context.Context, tenant, id string) error {
 	return s.db.atomically(ctx, s.remove.name, func(tx *sql.Tx) error {
-		if _, err := s.removeFamilies.execIn(ctx, tx, tenant, id); err != nil {
+		// The grant first: StartFamily locks it, so that whatever it started is
+		// there for the second statement to see.
+		if _, err := s.remove.execIn(ctx, tx, tenant, id); err != nil {
 			return err
 		}
-		_, err := s.remove.execIn(ctx, tx, tenant, id)
+		_, err := s.removeFamilies.execIn(ctx, tx, tenant, id)
 		return err
 	})
 }
 
 func (s *grants) Grants(ctx context.Context, tenant string, filter store.GrantFilter, page store.Page) ([]store.Grant, error) {
-	list, args := s.list.with([]string{filter.UserID, filter.ClientID}, tenant, page.After, page.Size())
+	list, args := s.list.with([]string{filter.UserID, filter.ClientID}, tenant, s.db.after(page), page.Size())
 	return queryAll(ctx, list, scanGrant, args...)
 }

@@ -24,7 +24,7 @@ func newSigningKeys(db *database) *signingKeys {
 			WHERE tenant_id = ?1 AND id = ?2 AND version = ?3 AND NOT EXISTS (
 				SELECT 1 FROM {prefix}signing_keys AS o
 				WHERE o.tenant_id = ?1 AND o.algorithm = ?4 AND o.generation = ?5 AND o.id <> ?2)`),
-		remove: db.write("delete signing key", `
+		remove: db.erase("delete signing key", `
 			DELETE FROM {prefix}signing_keys WHERE tenant_id = ?1 AND id = ?2`),
 		list: db.read("list signing keys", `
 			SELECT `+columns+` FROM {prefix}signing_keys

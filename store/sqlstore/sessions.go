@@ -29,15 +29,12 @@ func newSessions(db *database) *sessions {
 			UPDATE {prefix}sessions SET sid = ?5, user_id = ?6, connection_id = ?7, amr = ?8, acr = ?9, client_ids = ?10,
 				version = version + 1, authenticated_at = ?11, created_at = ?12, expires_at = ?13
 			WHERE tenant_id = ?1 AND id = ?2 AND expires_at > ?3 AND version = ?4`),
-		remove: db.write("delete session", `
+		remove: db.erase("delete session", `
 			DELETE FROM {prefix}sessions WHERE tenant_id = ?1 AND id = ?2`),
 		list: db.read("list sessions of user", `
 			SELECT `+columns+` FROM {prefix}sessions
 			WHERE tenant_id = ?1 AND user_id = ?2 AND id > ?3 AND expires_at > ?4 ORDER BY id LIMIT ?5`),
-		collect: db.write("collect sessions", `
-			DELETE FROM {prefix}sessions WHERE (tenant_id, id) IN (
-				SELECT tenant_id, id FROM {prefix}sessions
-				WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)`),
+		collect: db.collect("collect sessions", "sessions", "tenant_id, id"),
 	}
 }
 
@@ -91,7 +88,7 @@ func (s *sessions) DeleteSession(ctx context.Context, tenant string, id store.Di
 }
 
 func (s *sessions) UserSessions(ctx context.Context, tenant, user string, page store.Page, now time.Time) ([]store.Session, error) {
-	return queryAll(ctx, s.list, scanSession, tenant, user, page.After, micros(now), page.Size())
+	return queryAll(ctx, s.list, scanSession, tenant, user, s.list.after(page), micros(now), page.Size())
 }
 
 func (s *sessions) CollectSessions(ctx context.Context, now time.Time, limit int) (int, error) {

@@ -69,5 +69,5 @@ func (s *tenants) UpdateTenant(ctx context.Context, t store.Tenant) error {
 }
 
 func (s *tenants) Tenants(ctx context.Context, page store.Page) ([]store.Tenant, error) {
-	return queryAll(ctx, s.list, scanTenant, page.After, page.Size())
+	return queryAll(ctx, s.list, scanTenant, s.list.after(page), page.Size())
 }

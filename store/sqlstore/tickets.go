@@ -30,12 +30,9 @@ func newTickets(db *database) *tickets {
 		update: db.write("update ticket", `
 			UPDATE {prefix}tickets SET data = ?6, version = version + 1, expires_at = ?7
 			WHERE tenant_id = ?1 AND kind = ?2 AND id = ?3 AND expires_at > ?4 AND consumed_at IS NULL AND version = ?5`),
-		remove: db.write("delete ticket", `
+		remove: db.erase("delete ticket", `
 			DELETE FROM {prefix}tickets WHERE tenant_id = ?1 AND kind = ?2 AND id = ?3`),
-		collect: db.write("collect tickets", `
-			DELETE FROM {prefix}tickets WHERE (tenant_id, kind, id) IN (
-				SELECT tenant_id, kind, id FROM {prefix}tickets
-				WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)`),
+		collect: db.collect("collect tickets", "tickets", "tenant_id, kind, id"),
 	}
 }
 

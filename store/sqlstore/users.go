@@ -29,7 +29,7 @@ func newUsers(db *database) *users {
 			UPDATE {prefix}users SET connection_id = ?4, version = version + 1,
 				app_metadata = ?5, user_metadata = ?6, record = ?7
 			WHERE tenant_id = ?1 AND id = ?2 AND version = ?3`),
-		remove: db.write("delete user", `
+		remove: db.erase("delete user", `
 			DELETE FROM {prefix}users WHERE tenant_id = ?1 AND id = ?2`),
 		byLogin: db.read("find user", `
 			SELECT u.tenant_id, u.id, u.connection_id, u.version, u.app_metadata, u.user_metadata, u.record
@@ -39,7 +39,7 @@ func newUsers(db *database) *users {
 		addLogin: db.write("add login of user", `
 			INSERT INTO {prefix}user_logins (tenant_id, connection_id, login, user_id) VALUES (?1, ?2, ?3, ?4)
 			ON CONFLICT DO NOTHING`),
-		removeLogins: db.write("remove logins of user", `
+		removeLogins: db.erase("remove logins of user", `
 			DELETE FROM {prefix}user_logins WHERE tenant_id = ?1 AND user_id = ?2`),
 		listTenant: db.read("list users", `
 			SELECT `+columns+` FROM {prefix}users
@@ -94,8 +94,9 @@ func (s *users) UpdateUser(ctx context.Context, u store.User) error {
 	if err != nil {
 		return err
 	}
-	replaced := false
+	var replaced bool
 	err = s.db.atomically(ctx, s.update.name, func(tx *sql.Tx) error {
+		replaced = false
 		n, err := s.update.execIn(ctx, tx, u.TenantID, u.ID, u.Version, u.ConnectionID,
 			[]byte(u.AppMetadata), []byte(u.UserMetadata), record)
 		if err != nil || n == 0 {
@@ -115,7 +116,8 @@ func (s *users) UpdateUser(ctx context.Context, u store.User) error {
 
 // addLogins takes the names that u signs in with. ErrExists: another user has one.
 func (s *users) addLogins(ctx context.Context, tx *sql.Tx, u store.User) error {
-	logins := []string{u.Username, u.Email}
+	// In order, so that two users with the same names do not wait for each other.
+	logins := []string{min(u.Username, u.Email), max(u.Username, u.Email)}
 	if u.Email == u.Username {
 		logins = logins[:1]
 	}
@@ -132,17 +134,19 @@ func (s *users) addLogins(ctx context.Context, tx *sql.Tx, u store.User) error {
 
 func (s *users) DeleteUser(ctx context.Context, tenant, id string) error {
 	return s.db.atomically(ctx, s.remove.name, func(tx *sql.Tx) error {
-		if _, err := s.removeLogins.execIn(ctx, tx, tenant, id); err != nil {
+		// The user first, as in UpdateUser: who holds the user's row is alone with
+		// its logins.
+		if _, err := s.remove.execIn(ctx, tx, tenant, id); err != nil {
 			return err
 		}
-		_, err := s.remove.execIn(ctx, tx, tenant, id)
+		_, err := s.removeLogins.execIn(ctx, tx, tenant, id)
 		return err
 	})
 }
 
 func (s *users) Users(ctx context.Context, tenant, connection string, page store.Page) ([]store.User, error) {
 	if connection == "" {
-		return queryAll(ctx, s.listTenant, scanUser, tenant, page.After, page.Size())
+		return queryAll(ctx, s.listTenant, scanUser, tenant, s.listTenant.after(page), page.Size())
 	}
-	return queryAll(ctx, s.listConnection, scanUser, tenant, connection, page.After, page.Size())
+	return queryAll(ctx, s.listConnection, scanUser, tenant, connection, s.listConnection.after(page), page.Size())
 }

@@ -1,5 +1,6 @@
-// Package sqltest opens SQLite for package sqlstore with the driver
-// modernc.org/sqlite, which needs no C compiler. It is a module of its own, so
-// that the driver is a dependency of those programs only that want it, and it
-// holds the tests of sqlstore on a real database.
+// Package sqltest opens databases for package sqlstore: SQLite with the driver
+// modernc.org/sqlite, which needs no C compiler, and PostgreSQL with pgx. It is a
+// module of its own, so that the drivers are dependencies of those programs only
+// that want them, and it holds the tests of sqlstore on real databases. Those on
+// PostgreSQL start a server of their own: see package pgtest.
 package sqltest

@@ -8,15 +8,17 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/opkit/opkit/store/sqlstore/sqltest/pgtest"
 )
 
 // Environment of a process that a test starts: this program again, in a role.
 const (
-	roleVariable = "OPKIT_SQLTEST_ROLE"
-	pathVariable = "OPKIT_SQLTEST_PATH"
+	roleVariable  = "OPKIT_SQLTEST_ROLE"
+	placeVariable = "OPKIT_SQLTEST_PLACE"
 )
 
-// roles are what a process that a test starts does with its handle on the file.
+// roles are what a process that a test starts does with its handle on the database.
 var roles = map[string]func(ctx context.Context, h *handle, in *bufio.Scanner, out io.Writer) error{
 	"migrate": func(context.Context, *handle, *bufio.Scanner, io.Writer) error { return nil },
 	"race":    raceRole,
@@ -25,17 +27,17 @@ var roles = map[string]func(ctx context.Context, h *handle, in *bufio.Scanner, o
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {
-		if err := play(context.Background(), role, os.Getenv(pathVariable)); err != nil {
+		if err := play(context.Background(), role, os.Getenv(placeVariable)); err != nil {
 			fmt.Fprintln(os.Stderr, role+":", err)
 			os.Exit(1)
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(pgtest.Main(m))
 }
 
-func play(ctx context.Context, role, path string) error {
-	h, err := openHandle(ctx, path)
+func play(ctx context.Context, role, place string) error {
+	h, err := openHandle(ctx, place)
 	if err != nil {
 		return err
 	}
@@ -55,15 +57,15 @@ type process struct {
 	out *bufio.Scanner
 }
 
-// startProcess starts this program in a role on the file at path.
-func startProcess(t *testing.T, role, path string) *process {
+// startProcess starts this program in a role on the database at place.
+func startProcess(t *testing.T, role, place string) *process {
 	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &process{Cmd: exec.CommandContext(t.Context(), program)}
-	p.Env = append(os.Environ(), roleVariable+"="+role, pathVariable+"="+path)
+	p.Env = append(os.Environ(), roleVariable+"="+role, placeVariable+"="+place)
 	p.Stderr = t.Output()
 	if p.in, err = p.StdinPipe(); err != nil {
 		t.Fatal(err)

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/store/sqlstore"
 )
 
 const (
@@ -126,13 +126,16 @@ func raceRole(ctx context.Context, h *handle, in *bufio.Scanner, out io.Writer) 
 
 func raceID(name string, round int) string { return fmt.Sprint(name, " ", round) }
 
-// What is used once is used once, however many processes share the file.
+// What is used once is used once, however many processes share the database.
 func TestOfTwoProcessesOneWins(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "opkit.db")
-	stores := open(t, path).store.Stores()
+	onEngines(t, testProcessRace)
+}
+
+func testProcessRace(t *testing.T, place string) {
+	stores := open(t, place).store.Stores()
 	var processes []*process
 	for range raceProcesses {
-		p := startProcess(t, "race", path)
+		p := startProcess(t, "race", place)
 		p.line(t) // ready
 		processes = append(processes, p)
 	}
@@ -179,33 +182,39 @@ func TestOfTwoProcessesOneWins(t *testing.T) {
 	}
 }
 
-// Processes that start together on a file without tables all end up with one
+// Processes that start together on a database without tables all end up with one
 // schema, whether they find nothing or a schema that is out of date.
 func TestProcessesMigrateTogether(t *testing.T) {
 	for round := range 6 {
-		path := filepath.Join(t.TempDir(), "opkit.db")
-		if round%2 == 1 {
-			db := openRaw(t, path, safe)
-			if _, err := db.ExecContext(t.Context(), "CREATE TABLE opkit_schema (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)"); err != nil {
+		onEngines(t, func(t *testing.T, place string) {
+			if round%2 == 1 {
+				cfg, err := openPools(place)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := cfg.Write.ExecContext(t.Context(), "CREATE TABLE opkit_schema (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)"); err != nil {
+					t.Fatal(err)
+				}
+				closePools(t, cfg)
+			}
+			var processes []*process
+			for range 4 {
+				processes = append(processes, startProcess(t, "migrate", place))
+			}
+			for _, p := range processes {
+				p.line(t)
+				if err := p.Wait(); err != nil {
+					t.Error(err)
+				}
+			}
+			steps, err := sqlstore.Migrations(sqlstore.Config{Dialect: dialectOf(place)})
+			if err != nil {
 				t.Fatal(err)
 			}
-		}
-		var processes []*process
-		for range 4 {
-			processes = append(processes, startProcess(t, "migrate", path))
-		}
-		for _, p := range processes {
-			p.line(t)
-			if err := p.Wait(); err != nil {
-				t.Error(err)
+			var versions int
+			if err := open(t, place).write.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM opkit_schema").Scan(&versions); err != nil || versions != len(steps) {
+				t.Errorf("the schema table has %d rows (%v), want %d", versions, err, len(steps))
 			}
-		}
-		h := open(t, path)
-		// Each migration once.
-		var rows, newest int
-		err := h.write.QueryRowContext(t.Context(), "SELECT COUNT(*), COALESCE(MAX(version), 0) FROM opkit_schema").Scan(&rows, &newest)
-		if err != nil || rows == 0 || rows != newest {
-			t.Errorf("the schema table has %d rows up to version %d (%v)", rows, newest, err)
-		}
+		})
 	}
 }

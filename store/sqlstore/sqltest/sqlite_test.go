@@ -206,8 +206,10 @@ func TestALockedFileIsASystemError(t *testing.T) {
 
 // A grant that somebody removed from the table by hand takes its families with
 // it, too: their tokens do not outlive it.
-func TestAFamilyWithoutItsGrantIsDead(t *testing.T) {
-	h := open(t, filepath.Join(t.TempDir(), "opkit.db"))
+func TestAFamilyWithoutItsGrantIsDead(t *testing.T) { onEngines(t, testOrphan) }
+
+func testOrphan(t *testing.T, place string) {
+	h := open(t, place)
 	stores, ctx := h.store.Stores(), t.Context()
 	if err := startFamily(ctx, stores, "a"); err != nil {
 		t.Fatal(err)
@@ -224,8 +226,10 @@ func TestAFamilyWithoutItsGrantIsDead(t *testing.T) {
 }
 
 // The kit compares JSON by value. Here its bytes are kept, whatever they are.
-func TestRawJSONKeepsItsBytes(t *testing.T) {
-	stores, ctx := open(t, filepath.Join(t.TempDir(), "opkit.db")).store.Stores(), t.Context()
+func TestRawJSONKeepsItsBytes(t *testing.T) { onEngines(t, testRawJSON) }
+
+func testRawJSON(t *testing.T, place string) {
+	stores, ctx := open(t, place).store.Stores(), t.Context()
 	for i, raw := range []string{"", "{}", " { \"b\" : 1,\n\"a\":\"<&>\", \"a\":2 } ", "null", "1e400", "\x00\xff not JSON", `"\u003c"`} {
 		raw, id := json.RawMessage(raw), fmt.Sprint(i)
 		connection := store.Connection{TenantID: "t", ID: id, Name: id, Options: raw}
