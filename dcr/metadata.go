@@ -28,7 +28,7 @@ type issuedMembers struct{ clientID, clientSecret string }
 
 // target returns where the member name belongs, nil if it is not known. These are
 // the members of RFC 7591 §2, OpenID Connect Dynamic Client Registration §2, the
-// logout specifications and RFC 9126 §6 that have a meaning here. Everything else
+// logout specifications, RFC 9126 §6 and RFC 9701 §6 that have a meaning here. Everything else
 // is ignored: identifiers and secrets that a client would choose for itself,
 // software statements, and names in other languages (client_name#ja) among it.
 func (m *metadata) target(name []byte) any {
@@ -83,6 +83,12 @@ func (m *metadata) target(name []byte) any {
 		return &x.UserInfoEncryptedResponseAlg
 	case "userinfo_encrypted_response_enc":
 		return &x.UserInfoEncryptedResponseEnc
+	case "introspection_signed_response_alg":
+		return &x.IntrospectionSignedResponseAlg
+	case "introspection_encrypted_response_alg":
+		return &x.IntrospectionEncryptedResponseAlg
+	case "introspection_encrypted_response_enc":
+		return &x.IntrospectionEncryptedResponseEnc
 	case "request_object_signing_alg":
 		return &x.RequestObjectSigningAlg
 	case "request_object_encryption_alg":

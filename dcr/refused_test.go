@@ -287,8 +287,25 @@ func refusals() []refusal {
 	}
 	member("HS256 of a public client", `"token_endpoint_auth_method":"none","id_token_signed_response_alg":"HS256"`, "id_token_signed_response_alg: HS256 needs an application with a client secret")
 	member("HS256 of a client with keys", `"token_endpoint_auth_method":"private_key_jwt","id_token_signed_response_alg":"HS256",`+jwks(ecKey), "id_token_signed_response_alg: HS256 needs an application with a client secret")
-	for _, name := range []string{"userinfo_signed_response_alg", "id_token_encrypted_response_alg", "id_token_encrypted_response_enc",
-		"userinfo_encrypted_response_alg", "userinfo_encrypted_response_enc", "request_object_encryption_alg", "request_object_encryption_enc"} {
+	for _, alg := range []string{"none", "HS512", "PS256", "rs256"} {
+		member("userinfo_signed_response_alg "+alg, `"userinfo_signed_response_alg":"`+alg+`"`, "userinfo_signed_response_alg: "+quote(alg)+" is not one of RS256, ES256, HS256")
+		member("introspection_signed_response_alg "+alg, `"introspection_signed_response_alg":"`+alg+`"`, "introspection_signed_response_alg: "+quote(alg)+" is not one of RS256, ES256")
+	}
+	member("userinfo by HS256 of a public client", `"token_endpoint_auth_method":"none","userinfo_signed_response_alg":"HS256"`, "userinfo_signed_response_alg: HS256 needs an application with a client secret")
+	for _, name := range []string{"id_token_encrypted_response", "userinfo_encrypted_response", "introspection_encrypted_response"} {
+		for _, alg := range []string{"none", "RS256", "RSA1_5", "A256GCM", "dir", "A128KW", "A128GCMKW", "PBES2-HS256+A128KW", "rsa-oaep", "ECDH-1PU"} {
+			member(name+"_alg "+alg, fmt.Sprintf(`"%s_alg":%q,`, name, alg)+jwks(rsaKey, ecKey), name+"_alg: "+quote(alg)+" is not one of RSA-OAEP-256, RSA-OAEP, ECDH-ES, ")
+		}
+		for _, enc := range []string{"none", "A128CBC", "A128KW", "a128gcm"} {
+			member(name+"_enc "+enc, fmt.Sprintf(`"%s_alg":"ECDH-ES","%s_enc":%q,`, name, name, enc)+jwks(rsaKey, ecKey), name+"_enc: "+quote(enc)+" is not one of A128CBC-HS256, A256CBC-HS512, A128GCM, A256GCM")
+		}
+		member(name+"_enc alone", fmt.Sprintf(`"%s_enc":"A128GCM",`, name)+jwks(ecKey), name+"_enc needs "+name+"_alg")
+		member(name+" without keys", fmt.Sprintf(`"%s_alg":"ECDH-ES"`, name), "jwks has no key for the "+name+"_alg 'ECDH-ES'")
+		member(name+" with a key of another type", fmt.Sprintf(`"%s_alg":"RSA-OAEP-256",`, name)+jwks(ecKey, edKey), "jwks has no key for the "+name+"_alg 'RSA-OAEP-256'")
+		member(name+" with a key for signatures", fmt.Sprintf(`"%s_alg":"ECDH-ES",`, name)+jwks(strings.Replace(ecKey, `"kid"`, `"use":"sig","kid"`, 1)), "jwks has no key for the "+name+"_alg 'ECDH-ES'")
+		member(name+" with a key for another algorithm", fmt.Sprintf(`"%s_alg":"ECDH-ES",`, name)+jwks(strings.Replace(ecKey, `"kid"`, `"alg":"ECDH-ES+A128KW","kid"`, 1)), "jwks has no key for the "+name+"_alg 'ECDH-ES'")
+	}
+	for _, name := range []string{"request_object_encryption_alg", "request_object_encryption_enc"} {
 		for _, alg := range []string{"none", "RS256", "RSA1_5", "A256GCM"} {
 			member(name+" "+alg, fmt.Sprintf("%q:%q", name, alg), name+": "+quote(alg)+" is not supported")
 		}

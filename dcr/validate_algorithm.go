@@ -12,6 +12,8 @@ import (
 // something that the provider does not do: to accept it would be to promise it.
 var (
 	idTokenSigningAlgs       = []string{"RS256", "ES256", "HS256"}
+	userInfoSigningAlgs      = idTokenSigningAlgs
+	introspectionSigningAlgs = []string{"RS256", "ES256"}
 	requestObjectSigningAlgs = append(slices.Clone(clientauth.PublicKeyAlgorithms), algNone)
 	subjectTypes             = []string{"public", subjectPairwise}
 )
@@ -38,11 +40,14 @@ func (m *metadata) checkAlgorithms(unsignedIDTokens bool) error {
 	}{
 		{"subject_type", &x.SubjectType, subjectTypes},
 		{"id_token_signed_response_alg", &x.IDTokenSignedResponseAlg, idTokenAlgs},
-		{"id_token_encrypted_response_alg", &x.IDTokenEncryptedResponseAlg, nil},
-		{"id_token_encrypted_response_enc", &x.IDTokenEncryptedResponseEnc, nil},
-		{"userinfo_signed_response_alg", &x.UserInfoSignedResponseAlg, nil},
-		{"userinfo_encrypted_response_alg", &x.UserInfoEncryptedResponseAlg, nil},
-		{"userinfo_encrypted_response_enc", &x.UserInfoEncryptedResponseEnc, nil},
+		{"id_token_encrypted_response_alg", &x.IDTokenEncryptedResponseAlg, clientauth.EncryptionAlgorithms},
+		{"id_token_encrypted_response_enc", &x.IDTokenEncryptedResponseEnc, clientauth.ContentEncryptions},
+		{"userinfo_signed_response_alg", &x.UserInfoSignedResponseAlg, userInfoSigningAlgs},
+		{"userinfo_encrypted_response_alg", &x.UserInfoEncryptedResponseAlg, clientauth.EncryptionAlgorithms},
+		{"userinfo_encrypted_response_enc", &x.UserInfoEncryptedResponseEnc, clientauth.ContentEncryptions},
+		{"introspection_signed_response_alg", &x.IntrospectionSignedResponseAlg, introspectionSigningAlgs},
+		{"introspection_encrypted_response_alg", &x.IntrospectionEncryptedResponseAlg, clientauth.EncryptionAlgorithms},
+		{"introspection_encrypted_response_enc", &x.IntrospectionEncryptedResponseEnc, clientauth.ContentEncryptions},
 		{"request_object_signing_alg", &x.RequestObjectSigningAlg, requestObjectSigningAlgs},
 		{"request_object_encryption_alg", &x.RequestObjectEncryptionAlg, nil},
 		{"request_object_encryption_enc", &x.RequestObjectEncryptionEnc, nil},
@@ -63,16 +68,59 @@ func (m *metadata) checkAlgorithms(unsignedIDTokens bool) error {
 			return invalid(choice.member, "%s: %s is not supported", choice.member, quote(*choice.value))
 		}
 	}
-	if x.IDTokenSignedResponseAlg == "HS256" && !m.hasSecret() {
-		// OpenID Connect Core §10.1: the key is the client secret.
-		return invalid("id_token_signed_response_alg", "id_token_signed_response_alg: HS256 needs an application with a client secret, and token_endpoint_auth_method is %s",
-			m.client.TokenEndpointAuthMethod)
+	for _, signed := range [...]struct{ member, alg string }{
+		{"id_token_signed_response_alg", x.IDTokenSignedResponseAlg},
+		{"userinfo_signed_response_alg", x.UserInfoSignedResponseAlg},
+	} {
+		if signed.alg == "HS256" && !m.hasSecret() {
+			// OpenID Connect Core §10.1: the key is the client secret.
+			return invalid(signed.member, "%s: HS256 needs an application with a client secret, and token_endpoint_auth_method is %s",
+				signed.member, m.client.TokenEndpointAuthMethod)
+		}
+	}
+	if err := m.checkEncryption(); err != nil {
+		return err
+	}
+	if x.IDTokenSignedResponseAlg == algNone && x.IDTokenEncryptedResponseAlg != "" {
+		// OpenID Connect Core §2: what is encrypted is signed. Everyone has the key that
+		// it is encrypted to.
+		return invalid("id_token_encrypted_response_alg", "id_token_encrypted_response_alg and id_token_signed_response_alg none exclude each other")
 	}
 	if x.IDTokenSignedResponseAlg == algNone && slices.ContainsFunc(m.client.AllowedResponseTypes(), returnsIDToken) {
 		return invalid("id_token_signed_response_alg", "id_token_signed_response_alg: none needs response_types that return no ID token from the authorization endpoint")
 	}
 	if x.RequireSignedRequestObject && x.RequestObjectSigningAlg == algNone { // RFC 9101 §10.5
 		return invalid("require_signed_request_object", "require_signed_request_object and request_object_signing_alg none exclude each other")
+	}
+	return nil
+}
+
+// encrypted are the pairs of members about what is encrypted to the client.
+func (m *metadata) encrypted() [3]struct {
+	name     string
+	alg, enc *string
+} {
+	x := &m.extra
+	return [...]struct {
+		name     string
+		alg, enc *string
+	}{
+		{"id_token_encrypted_response", &x.IDTokenEncryptedResponseAlg, &x.IDTokenEncryptedResponseEnc},
+		{"userinfo_encrypted_response", &x.UserInfoEncryptedResponseAlg, &x.UserInfoEncryptedResponseEnc},
+		{"introspection_encrypted_response", &x.IntrospectionEncryptedResponseAlg, &x.IntrospectionEncryptedResponseEnc},
+	}
+}
+
+// checkEncryption applies OpenID Connect Dynamic Client Registration §2: enc needs
+// alg, and has a default if that is there.
+func (m *metadata) checkEncryption() error {
+	for _, e := range m.encrypted() {
+		switch {
+		case *e.alg == "" && *e.enc != "":
+			return invalid(e.name+"_enc", "%s_enc needs %s_alg", e.name, e.name)
+		case *e.alg != "" && *e.enc == "":
+			*e.enc = clientauth.DefaultContentEncryption
+		}
 	}
 	return nil
 }
@@ -98,5 +146,5 @@ func (m *metadata) assertionAlgs() []string {
 // keysOnSecret reports whether an algorithm needs the client secret itself, so
 // that its digest is not enough.
 func (m *metadata) keysOnSecret() bool {
-	return m.extra.IDTokenSignedResponseAlg == "HS256" || m.client.TokenEndpointAuthMethod == clientauth.MethodSecretJWT
+	return m.extra.IDTokenSignedResponseAlg == "HS256" || m.extra.UserInfoSignedResponseAlg == "HS256" || m.client.TokenEndpointAuthMethod == clientauth.MethodSecretJWT
 }

@@ -17,19 +17,28 @@ const maxJWKS = 16 << 10
 // fetched when they are needed: a registration makes this server ask nobody.
 func (m *metadata) checkKeys() error {
 	x := &m.extra
-	var algorithms []jose.SignatureAlgorithm
+	var keys []jose.JSONWebKey
 	if x.JWKS != nil {
 		if x.JWKSURI != "" {
 			// RFC 7591 §2: not both.
 			return invalid("jwks", "jwks and jwks_uri exclude each other")
 		}
 		var err error
-		if x.JWKS, algorithms, err = publicKeys(x.JWKS); err != nil {
+		if x.JWKS, keys, err = publicKeys(x.JWKS); err != nil {
 			return err
 		}
 	}
 	if x.JWKSURI != "" {
 		return nil
+	}
+	var algorithms []jose.SignatureAlgorithm
+	for i := range keys {
+		algorithms = append(algorithms, clientauth.SigningAlgorithmsOf(&keys[i])...)
+	}
+	for _, e := range m.encrypted() {
+		if *e.alg != "" && clientauth.EncryptionKey(keys, *e.alg) == nil {
+			return invalid("jwks", "jwks has no key for the %s_alg %s", e.name, quote(*e.alg))
+		}
 	}
 	// Signed request objects are verified with keys that are here.
 	switch alg := x.RequestObjectSigningAlg; {
@@ -54,9 +63,8 @@ func (m *metadata) checkKeys() error {
 	return nil
 }
 
-// publicKeys returns the JWK set of the public keys in set and the algorithms
-// that they can sign with.
-func publicKeys(set json.RawMessage) (json.RawMessage, []jose.SignatureAlgorithm, error) {
+// publicKeys returns the public keys in set, and the JWK set of them.
+func publicKeys(set json.RawMessage) (json.RawMessage, []jose.JSONWebKey, error) {
 	if len(set) > maxJWKS {
 		return nil, nil, invalid("jwks", "jwks is larger than 16 KiB")
 	}
@@ -68,9 +76,5 @@ func publicKeys(set json.RawMessage) (json.RawMessage, []jose.SignatureAlgorithm
 	if err != nil {
 		return nil, nil, invalid("jwks", "jwks has a key that is not valid")
 	}
-	var algorithms []jose.SignatureAlgorithm
-	for i := range keys {
-		algorithms = append(algorithms, clientauth.SigningAlgorithmsOf(&keys[i])...)
-	}
-	return out, algorithms, nil
+	return out, keys, nil
 }

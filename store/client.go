@@ -95,7 +95,9 @@ type ClientMetadata struct {
 	UserInfoEncryptedResponseAlg string `json:"userinfo_encrypted_response_alg,omitempty"`
 	UserInfoEncryptedResponseEnc string `json:"userinfo_encrypted_response_enc,omitempty"`
 
-	IntrospectionSignedResponseAlg string `json:"introspection_signed_response_alg,omitempty"` // RFC 9701 §6
+	IntrospectionSignedResponseAlg    string `json:"introspection_signed_response_alg,omitempty"` // RFC 9701 §6
+	IntrospectionEncryptedResponseAlg string `json:"introspection_encrypted_response_alg,omitempty"`
+	IntrospectionEncryptedResponseEnc string `json:"introspection_encrypted_response_enc,omitempty"`
 
 	RequestObjectSigningAlg    string `json:"request_object_signing_alg,omitempty"`
 	RequestObjectEncryptionAlg string `json:"request_object_encryption_alg,omitempty"`

@@ -50,7 +50,11 @@ type Capabilities struct {
 	IntrospectionAuthMethods, IntrospectionSigningAlgs                []string
 	IDTokenSigningAlgs, CodeChallengeMethods, SubjectTypes, ACRValues []string
 	// ClaimsParameter says that claims can be asked for by name.
-	ClaimsParameter bool
+	ClaimsParameter     bool
+	UserInfoSigningAlgs []string
+	// EncryptionAlgs and EncryptionEncs are those of what is encrypted to clients: ID
+	// tokens, userinfo, introspection.
+	EncryptionAlgs, EncryptionEncs []string
 	// RequestObjectSigningAlgs is empty if there are no request objects.
 	RequestObjectSigningAlgs []string
 	// RequestObjectsByReference says that request objects at registered addresses are

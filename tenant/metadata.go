@@ -40,6 +40,11 @@ type metadata struct {
 	ACRValuesSupported                                 []string `json:"acr_values_supported,omitempty"`
 	SubjectTypesSupported                              []string `json:"subject_types_supported,omitempty"`
 	IDTokenSigningAlgValuesSupported                   []string `json:"id_token_signing_alg_values_supported,omitempty"`
+	IDTokenEncryptionAlgValuesSupported                []string `json:"id_token_encryption_alg_values_supported,omitempty"`
+	IDTokenEncryptionEncValuesSupported                []string `json:"id_token_encryption_enc_values_supported,omitempty"`
+	UserInfoSigningAlgValuesSupported                  []string `json:"userinfo_signing_alg_values_supported,omitempty"`
+	UserInfoEncryptionAlgValuesSupported               []string `json:"userinfo_encryption_alg_values_supported,omitempty"`
+	UserInfoEncryptionEncValuesSupported               []string `json:"userinfo_encryption_enc_values_supported,omitempty"`
 	TokenEndpointAuthMethodsSupported                  []string `json:"token_endpoint_auth_methods_supported,omitempty"`
 	TokenEndpointAuthSigningAlgValuesSupported         []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
 	RevocationEndpointAuthMethodsSupported             []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
@@ -47,6 +52,8 @@ type metadata struct {
 	IntrospectionEndpointAuthMethodsSupported          []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 	IntrospectionEndpointAuthSigningAlgValuesSupported []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
 	IntrospectionSigningAlgValuesSupported             []string `json:"introspection_signing_alg_values_supported,omitempty"` // RFC 9701 §7
+	IntrospectionEncryptionAlgValuesSupported          []string `json:"introspection_encryption_alg_values_supported,omitempty"`
+	IntrospectionEncryptionEncValuesSupported          []string `json:"introspection_encryption_enc_values_supported,omitempty"`
 	CodeChallengeMethodsSupported                      []string `json:"code_challenge_methods_supported,omitempty"`
 	PromptValuesSupported                              []string `json:"prompt_values_supported,omitempty"` // Initiating User Registration §4
 	ClaimsSupported                                    []string `json:"claims_supported,omitempty"`
@@ -99,6 +106,13 @@ func newMetadata(t *Tenant, e *Endpoints, c *Capabilities) *httpx.Document {
 		m.RequireRequestURIRegistration = m.RequestURIParameterSupported
 		m.AuthorizationResponseISSParameterSupported = true
 	}
+	if m.AuthorizationEndpoint != "" || m.TokenEndpoint != "" {
+		m.IDTokenEncryptionAlgValuesSupported, m.IDTokenEncryptionEncValuesSupported = c.EncryptionAlgs, c.EncryptionEncs
+	}
+	if m.UserInfoEndpoint != "" {
+		m.UserInfoSigningAlgValuesSupported = c.UserInfoSigningAlgs
+		m.UserInfoEncryptionAlgValuesSupported, m.UserInfoEncryptionEncValuesSupported = c.EncryptionAlgs, c.EncryptionEncs
+	}
 	if m.TokenEndpoint != "" {
 		m.TokenEndpointAuthMethodsSupported = c.TokenEndpointAuthMethods
 		m.TokenEndpointAuthSigningAlgValuesSupported = c.TokenEndpointAuthSigningAlgs
@@ -115,6 +129,7 @@ func newMetadata(t *Tenant, e *Endpoints, c *Capabilities) *httpx.Document {
 		m.IntrospectionEndpointAuthMethodsSupported = c.IntrospectionAuthMethods
 		m.IntrospectionEndpointAuthSigningAlgValuesSupported = c.TokenEndpointAuthSigningAlgs
 		m.IntrospectionSigningAlgValuesSupported = c.IntrospectionSigningAlgs
+		m.IntrospectionEncryptionAlgValuesSupported, m.IntrospectionEncryptionEncValuesSupported = c.EncryptionAlgs, c.EncryptionEncs
 	}
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)

@@ -38,6 +38,7 @@ func TestMetadataOfEverything(t *testing.T) {
 			IntrospectionAuthMethods: []string{"client_secret_post"}, IntrospectionSigningAlgs: []string{"RS256"},
 			IDTokenSigningAlgs: []string{"RS256"}, CodeChallengeMethods: []string{"S256"}, SubjectTypes: []string{"public"}, ACRValues: []string{"1"},
 			RequestObjectSigningAlgs: []string{"RS256", "none"}, RequestObjectsByReference: true, ClaimsParameter: true,
+			UserInfoSigningAlgs: []string{"ES256"}, EncryptionAlgs: []string{"ECDH-ES"}, EncryptionEncs: []string{"A128GCM"},
 		}
 	})
 	want := map[string]any{
@@ -59,6 +60,13 @@ func TestMetadataOfEverything(t *testing.T) {
 		"acr_values_supported":                                     list("1"),
 		"subject_types_supported":                                  list("public"),
 		"id_token_signing_alg_values_supported":                    list("RS256"),
+		"id_token_encryption_alg_values_supported":                 list("ECDH-ES"),
+		"id_token_encryption_enc_values_supported":                 list("A128GCM"),
+		"userinfo_encryption_alg_values_supported":                 list("ECDH-ES"),
+		"userinfo_encryption_enc_values_supported":                 list("A128GCM"),
+		"introspection_encryption_alg_values_supported":            list("ECDH-ES"),
+		"introspection_encryption_enc_values_supported":            list("A128GCM"),
+		"userinfo_signing_alg_values_supported":                    list("ES256"),
 		"token_endpoint_auth_methods_supported":                    list("none"),
 		"token_endpoint_auth_signing_alg_values_supported":         list("ES256"),
 		"revocation_endpoint_auth_methods_supported":               list("none"),

@@ -15,6 +15,9 @@ func IDTokenSigningAlgs(unsigned bool) []string {
 	return algs
 }
 
+// UserInfoSigningAlgs lists the values of userinfo_signed_response_alg.
+func UserInfoSigningAlgs() []string { return []string{algRS256, algES256, algHS256} }
+
 // StandardClaims lists the claims about the user and the authentication that
 // tokens and userinfo can carry, for metadata. It is read off the types that are
 // sent, so that it cannot promise another.

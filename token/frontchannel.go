@@ -48,7 +48,7 @@ func (i *Issuer) FrontChannel(ctx context.Context, t *tenant.Tenant, client *sto
 	}
 	// OpenID Connect Core §2: an ID token without a signature comes from the token
 	// endpoint or not at all. No client could be registered for both.
-	if withIDToken && m.idTokenKey.alg == algNone {
+	if withIDToken && m.idTokenKeys.alg == algNone {
 		return FrontChannel{}, fmt.Errorf("token: client %q has unsigned ID tokens, which the authorization endpoint does not return", client.ID)
 	}
 

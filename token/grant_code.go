@@ -157,7 +157,7 @@ func (m *minting) response(ctx context.Context) (*response, error) {
 	if answer.AccessToken, err = m.accessToken(ctx); err != nil {
 		return nil, err
 	}
-	if m.idTokenKey.alg != "" {
+	if m.idTokenKeys.alg != "" {
 		if answer.IDToken, err = m.idToken(ctx, answer.AccessToken, "", m.userClaims(false)); err != nil {
 			return nil, err
 		}

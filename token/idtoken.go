@@ -1,13 +1,12 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"fmt"
 
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
@@ -16,57 +15,25 @@ import (
 
 // This file mints ID tokens (OpenID Connect Core §2).
 
-// The algorithms that ID tokens are signed with.
-const (
-	algRS256 = "RS256"
-	algES256 = "ES256"
-	algHS256 = "HS256"
-	algNone  = "none"
-)
-
 // typIDToken is the header typ of an ID token.
 const typIDToken = "JWT"
 
-// idTokenKey is what an ID token is signed with.
-type idTokenKey struct {
-	alg string
-	// secret is the client's secret for HS256. RS256 and ES256 sign with the
-	// tenant's keys.
-	secret []byte
-}
-
-// idTokenKey returns the key for the algorithm that the client registered.
-func (i *Issuer) idTokenKey(t *tenant.Tenant, client *store.Client) (idTokenKey, error) {
-	alg := ""
-	if client.Metadata != nil {
-		alg = client.Metadata.IDTokenSignedResponseAlg
+// idTokenKeys returns the keys for what the client registered.
+func (i *Issuer) idTokenKeys(ctx context.Context, t *tenant.Tenant, client *store.Client) (jwtKeys, error) {
+	const what = "ID tokens"
+	m := client.Metadata
+	if m == nil || m.IDTokenSignedResponseAlg == "" && m.IDTokenEncryptedResponseAlg == "" {
+		return jwtKeys{alg: algRS256}, nil
 	}
-	switch alg {
-	case "":
-		// OpenID Connect Dynamic Client Registration §2: the default is RS256.
-		return idTokenKey{alg: algRS256}, nil
-	case algRS256, algES256:
-		return idTokenKey{alg: alg}, nil
-	case algHS256:
-		// OpenID Connect Core §10.1: the key is the client_secret. A client without
-		// one has nothing to sign with, and an empty key would let anyone sign.
-		if len(client.SealedSecret) == 0 {
-			return idTokenKey{}, errors.New("token: the client registered HS256 for ID tokens but has no sealed secret")
-		}
-		secret, err := i.clientSecrets.Open(client.SealedSecret, t.ID()+"/"+client.ID)
-		if err != nil {
-			return idTokenKey{}, fmt.Errorf("token: the client's secret: %w", err)
-		}
-		if len(secret) == 0 {
-			return idTokenKey{}, errors.New("token: the client's sealed secret is empty")
-		}
-		return idTokenKey{alg: alg, secret: secret}, nil
-	case algNone:
-		if i.unsignedIDTokens {
-			return idTokenKey{alg: alg}, nil
-		}
+	if m.IDTokenSignedResponseAlg == algNone && m.IDTokenEncryptedResponseAlg == "" && i.unsignedIDTokens {
+		return jwtKeys{alg: algNone}, nil
 	}
-	return idTokenKey{}, fmt.Errorf("token: the client registered %q for ID tokens, which is not supported", alg)
+	// OpenID Connect Dynamic Client Registration §2: the default is RS256.
+	k, err := i.signingKeys(t, client, what, cmp.Or(m.IDTokenSignedResponseAlg, algRS256))
+	if err == nil {
+		err = i.encryptTo(ctx, client, &k, what, m.IDTokenEncryptedResponseAlg, m.IDTokenEncryptedResponseEnc)
+	}
+	return k, err
 }
 
 // idTokenPayload is the claims set of an ID token.
@@ -104,7 +71,7 @@ func (m *minting) idToken(ctx context.Context, accessToken, code string, claims 
 		standardClaims: claims,
 	}
 	// The hash is that of the signature's algorithm (OpenID Connect Core §3.1.3.6).
-	if accessToken != "" && m.idTokenKey.alg != algNone {
+	if accessToken != "" && m.idTokenKeys.alg != algNone {
 		p.AccessTokenHash = halfHash(accessToken)
 	}
 	if code != "" {
@@ -115,13 +82,7 @@ func (m *minting) idToken(ctx context.Context, accessToken, code string, claims 
 		return "", err
 	}
 	payload = splice(payload, m.custom.idToken)
-	switch m.idTokenKey.alg {
-	case algHS256:
-		return signHS256(m.idTokenKey.secret, payload), nil
-	case algNone:
-		return headerNone + "." + base64.RawURLEncoding.EncodeToString(payload) + ".", nil
-	}
-	return m.issuer.tenants.Sign(ctx, m.tenant, m.idTokenKey.alg, typIDToken, payload)
+	return m.issuer.makeJWT(ctx, m.tenant, &m.idTokenKeys, typIDToken, payload)
 }
 
 // halfHash is at_hash and c_hash (OpenID Connect Core §3.1.3.6, §3.3.2.11): the

@@ -37,7 +37,7 @@ func TestEveryAdvertisedAlgorithmHasAKey(t *testing.T) {
 		c := f.client(webClient)
 		c.Metadata = &store.ClientMetadata{IDTokenSignedResponseAlg: alg}
 		c.SealedSecret = f.sealedSecret(webClient, testSecret)
-		if key, err := f.issuer.idTokenKey(f.tenant, c); err != nil || key.alg != alg {
+		if key, err := f.issuer.idTokenKeys(t.Context(), f.tenant, c); err != nil || key.alg != alg {
 			t.Errorf("%s: %v", alg, err)
 		}
 	}

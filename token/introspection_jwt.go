@@ -1,10 +1,12 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"mime"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,14 +31,18 @@ type introspectionPayload struct {
 	TokenIntrospection *introspection `json:"token_introspection"`
 }
 
-// signIntrospection returns the answer as a JWT for the caller alone.
+// signIntrospection returns the answer as a JWT for the caller alone, encrypted if
+// it registered that.
 func (i *Issuer) signIntrospection(ctx context.Context, r *request, answer *introspection) (string, error) {
-	alg := algRS256 // RFC 9701 §6: the default
-	if m := r.client.Metadata; m != nil && m.IntrospectionSignedResponseAlg != "" {
-		alg = m.IntrospectionSignedResponseAlg
-	}
-	if alg != algRS256 && alg != algES256 {
+	const what = "introspection"
+	extra := r.client.Extra()
+	alg := cmp.Or(extra.IntrospectionSignedResponseAlg, algRS256) // RFC 9701 §6: the default
+	if !slices.Contains(IntrospectionSigningAlgs(), alg) {
 		return "", fmt.Errorf("token: the client registered %q for introspection, which is not supported", alg)
+	}
+	keys := jwtKeys{alg: alg}
+	if err := i.encryptTo(ctx, r.client, &keys, what, extra.IntrospectionEncryptedResponseAlg, extra.IntrospectionEncryptedResponseEnc); err != nil {
+		return "", err
 	}
 	payload, err := json.Marshal(introspectionPayload{
 		Issuer: r.tenant.Issuer(), Audience: r.client.ID, IssuedAt: r.now.Unix(), TokenIntrospection: answer,
@@ -44,7 +50,7 @@ func (i *Issuer) signIntrospection(ctx context.Context, r *request, answer *intr
 	if err != nil {
 		return "", err
 	}
-	return i.tenants.Sign(ctx, r.tenant, alg, typIntrospection, payload)
+	return i.makeJWT(ctx, r.tenant, &keys, typIntrospection, payload)
 }
 
 // acceptsIntrospectionJWT reports whether a request asks for a JWT (RFC 9701 §4):

@@ -30,8 +30,8 @@ type minting struct {
 	// subject and sid are the user and the session as the client knows them.
 	subject, sid string
 
-	idTokenKey idTokenKey // zero: no ID token
-	custom     customClaims
+	idTokenKeys jwtKeys // zero: no ID token
+	custom      customClaims
 }
 
 // prepare fills in what m's other members leave to be found. idToken asks for an
@@ -46,7 +46,7 @@ func (m *minting) prepare(ctx context.Context, idToken, accessToken bool) error 
 		return err
 	}
 	if idToken {
-		if m.idTokenKey, err = m.issuer.idTokenKey(m.tenant, m.client); err != nil {
+		if m.idTokenKeys, err = m.issuer.idTokenKeys(ctx, m.tenant, m.client); err != nil {
 			return err
 		}
 	}

@@ -61,9 +61,12 @@ func readHint(t *tenant.Tenant, payload []byte) (Hint, error) {
 		Issuer   string `json:"iss"`
 		Subject  string `json:"sub"`
 		Audience string `json:"aud"`
+		Expiry   int64  `json:"exp"`
 		SID      string `json:"sid"`
 	}
-	if json.Unmarshal(payload, &p) != nil || p.Issuer != t.Issuer() || p.Subject == "" || p.Audience == "" {
+	// Every ID token has exp. An answer of userinfo, which is signed with the same
+	// keys, has none.
+	if json.Unmarshal(payload, &p) != nil || p.Issuer != t.Issuer() || p.Subject == "" || p.Audience == "" || p.Expiry == 0 {
 		return Hint{}, ErrInvalidHint
 	}
 	return Hint{ClientID: p.Audience, Subject: p.Subject, SID: p.SID}, nil
@@ -94,7 +97,7 @@ func (i *Issuer) hintHS256(ctx context.Context, t *tenant.Tenant, token string) 
 	if client.Extra().IDTokenSignedResponseAlg != algHS256 {
 		return Hint{}, ErrInvalidHint
 	}
-	key, err := i.idTokenKey(t, &client)
+	key, err := i.signingKeys(t, &client, "ID tokens", algHS256)
 	if err != nil {
 		return Hint{}, err
 	}
@@ -132,12 +135,17 @@ type logoutEvents struct {
 }
 
 // LogoutToken mints the token that tells the client that the session of the user
-// has ended. It is signed as the client's ID tokens are, with RS256 if those are
-// signed with the client's secret.
+// has ended. It is signed and encrypted as the client's ID tokens are (Back-Channel
+// Logout §2.4), with RS256 if those are signed with the client's secret or not at
+// all.
 func (i *Issuer) LogoutToken(ctx context.Context, t *tenant.Tenant, client *store.Client, session *store.Session) (string, error) {
-	alg := algRS256
-	if client.Extra().IDTokenSignedResponseAlg == algES256 {
-		alg = algES256
+	extra := client.Extra()
+	keys := jwtKeys{alg: algRS256}
+	if extra.IDTokenSignedResponseAlg == algES256 {
+		keys.alg = algES256
+	}
+	if err := i.encryptTo(ctx, client, &keys, "logout tokens", extra.IDTokenEncryptedResponseAlg, extra.IDTokenEncryptedResponseEnc); err != nil {
+		return "", err
 	}
 	subject, err := i.Subject(ctx, t, client, session.UserID)
 	if err != nil {
@@ -155,5 +163,5 @@ func (i *Issuer) LogoutToken(ctx context.Context, t *tenant.Tenant, client *stor
 	if err != nil {
 		return "", err
 	}
-	return i.tenants.Sign(ctx, t, alg, typLogoutToken, payload)
+	return i.makeJWT(ctx, t, &keys, typLogoutToken, payload)
 }

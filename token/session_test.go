@@ -33,19 +33,23 @@ func TestHintIsAnIDTokenOfTheIssuer(t *testing.T) {
 		return token
 	}
 	issuer := f.tenant.Issuer()
+	if got, err := f.issuer.Hint(t.Context(), f.tenant, sign(typIDToken, `{"iss":"`+issuer+`","exp":1,"sub":"u","aud":"c"}`)); err != nil || got != (Hint{ClientID: "c", Subject: "u"}) {
+		t.Errorf("expired long ago: %+v, %v", got, err)
+	}
 	for rule, token := range map[string]string{
-		"empty":               "",
-		"opaque access token": out.AccessToken,
-		"another typ":         sign("at+jwt", `{"iss":"`+issuer+`","sub":"u","aud":"c"}`),
-		"logout token":        sign(typLogoutToken, `{"iss":"`+issuer+`","sub":"u","aud":"c"}`),
-		"another issuer":      sign(typIDToken, `{"iss":"https://other.example","sub":"u","aud":"c"}`),
-		"no subject":          sign(typIDToken, `{"iss":"`+issuer+`","aud":"c"}`),
-		"no audience":         sign(typIDToken, `{"iss":"`+issuer+`","sub":"u"}`),
-		"several audiences":   sign(typIDToken, `{"iss":"`+issuer+`","sub":"u","aud":["c","d"]}`),
-		"no claims set":       sign(typIDToken, `[]`),
-		"alg none":            unsignedJWT(`{"alg":"none","typ":"JWT"}`, `{"iss":"`+issuer+`","sub":"u","aud":"`+dynamicClient+`"}`),
-		"HS256 of a client that did not register it": signHS256([]byte("x"), []byte(`{"iss":"`+issuer+`","sub":"u","aud":"`+dynamicClient+`"}`)),
-		"HS256 of nobody":       signHS256(nil, []byte(`{"iss":"`+issuer+`","sub":"u","aud":"nobody"}`)),
+		"empty":                               "",
+		"opaque access token":                 out.AccessToken,
+		"another typ":                         sign("at+jwt", `{"iss":"`+issuer+`","exp":1,"sub":"u","aud":"c"}`),
+		"logout token":                        sign(typLogoutToken, `{"iss":"`+issuer+`","exp":1,"sub":"u","aud":"c"}`),
+		"another issuer":                      sign(typIDToken, `{"iss":"https://other.example","exp":1,"sub":"u","aud":"c"}`),
+		"no subject":                          sign(typIDToken, `{"iss":"`+issuer+`","exp":1,"aud":"c"}`),
+		"no audience":                         sign(typIDToken, `{"iss":"`+issuer+`","exp":1,"sub":"u"}`),
+		"several audiences":                   sign(typIDToken, `{"iss":"`+issuer+`","exp":1,"sub":"u","aud":["c","d"]}`),
+		"no expiry, as an answer of userinfo": sign(typIDToken, `{"iss":"`+issuer+`","sub":"u","aud":"c"}`),
+		"no claims set":                       sign(typIDToken, `[]`),
+		"alg none":                            unsignedJWT(`{"alg":"none","typ":"JWT"}`, `{"iss":"`+issuer+`","exp":1,"sub":"u","aud":"`+dynamicClient+`"}`),
+		"HS256 of a client that did not register it": signHS256([]byte("x"), []byte(`{"iss":"`+issuer+`","exp":1,"sub":"u","aud":"`+dynamicClient+`"}`)),
+		"HS256 of nobody":       signHS256(nil, []byte(`{"iss":"`+issuer+`","exp":1,"sub":"u","aud":"nobody"}`)),
 		"HS256 without claims":  signHS256(nil, []byte(`x`)),
 		"HS256 that is too big": headerHS256 + "." + strings.Repeat("A", maxHint) + ".AA",
 		"HS256 in four parts":   signHS256(nil, []byte(`{}`)) + ".",
@@ -113,7 +117,7 @@ func FuzzHint(f *testing.F) {
 	f.Add("")
 	f.Add(unsignedJWT(`{"alg":"none"}`, `{}`))
 	f.Add(unsignedJWT(`{"alg":"RS256","typ":"JWT","kid":"x"}`, `{"iss":"`+issuer+`"}`))
-	f.Add(signHS256(nil, []byte(`{"iss":"`+issuer+`","sub":"u","aud":"`+dynamicClient+`"}`)))
+	f.Add(signHS256(nil, []byte(`{"iss":"`+issuer+`","exp":1,"sub":"u","aud":"`+dynamicClient+`"}`)))
 	f.Add(headerHS256 + "..")
 	f.Fuzz(func(t *testing.T, token string) {
 		got, err := fx.issuer.Hint(context.Background(), fx.tenant, token)

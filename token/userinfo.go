@@ -17,15 +17,24 @@ import (
 
 // This file implements the userinfo endpoint (OpenID Connect Core §5.3).
 
-// userInfoPayload is the answer of the userinfo endpoint.
+// userInfoPayload is the answer of the userinfo endpoint. iss and aud are in it if
+// it is signed (OpenID Connect Core §5.3.2).
 type userInfoPayload struct {
-	Subject string `json:"sub"`
+	Issuer   string `json:"iss,omitempty"`
+	Audience string `json:"aud,omitempty"`
+	Subject  string `json:"sub"`
 	standardClaims
 }
 
+// typUserInfo is the header typ of a signed answer. What tells it from an ID token
+// is that it has no exp.
+const typUserInfo = "JWT"
+
 // UserInfo serves the userinfo endpoint: GET or POST with the access token in
 // the Authorization header, or POST with a form that has it as access_token. A
-// token in the query is ignored (RFC 9700 §4.3.2).
+// token in the query is ignored (RFC 9700 §4.3.2). The answer is JSON, or a JWT
+// (application/jwt) for clients that registered userinfo_signed_response_alg or
+// userinfo_encrypted_response_alg.
 func (i *Issuer) UserInfo() http.Handler { return http.HandlerFunc(i.serveUserInfo) }
 
 func (i *Issuer) serveUserInfo(w http.ResponseWriter, r *http.Request) {
@@ -41,7 +50,7 @@ func (i *Issuer) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		i.refuse(w, r, &request{}, tenantError(err))
 		return
 	}
-	body, err := i.userInfo(w, r, t)
+	body, contentType, err := i.userInfo(w, r, t)
 	if err != nil {
 		if !errors.Is(err, errNoToken) {
 			i.log(r.Context(), t, "", err)
@@ -51,60 +60,91 @@ func (i *Issuer) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	httpx.NoStore(h)
-	h.Set("Content-Type", "application/json")
+	h.Set("Content-Type", contentType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
 	w.Write(body)
 }
 
-func (i *Issuer) userInfo(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) ([]byte, error) {
+// userInfo returns the answer and its media type.
+func (i *Issuer) userInfo(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) ([]byte, string, error) {
 	ctx, now := r.Context(), i.now()
 	raw, err := userInfoToken(w, r)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 
 	// The token is ours and in time.
 	at, err := i.openUserToken(ctx, t, raw, now)
 	if errors.Is(err, errNoAccessToken) {
-		return nil, oauth.WithCause(err, oauth.CodeInvalidToken, "the access token is not valid or has expired")
+		return nil, "", oauth.WithCause(err, oauth.CodeInvalidToken, "the access token is not valid or has expired")
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 
 	// OpenID Connect Core §5.3.1: it was obtained by an OpenID request, and so a
 	// JWT names this endpoint beside its API.
 	if !at.scope.Has(oauth.ScopeOpenID) {
-		return nil, oauth.Errorf(oauth.CodeInsufficientScope, "the access token lacks the scope openid")
+		return nil, "", oauth.Errorf(oauth.CodeInsufficientScope, "the access token lacks the scope openid")
 	}
 	if at.audience != nil && !at.audience.Contains(t.UserInfoAudience()) {
-		return nil, oauth.Errorf(oauth.CodeInvalidToken, "the access token is not meant for userinfo")
+		return nil, "", oauth.Errorf(oauth.CodeInvalidToken, "the access token is not meant for userinfo")
 	}
 
 	// It is alive: neither its family nor its grant was revoked, and the client and
 	// the user may still be served.
 	user, client, err := i.alive(ctx, t, &at, now)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 
 	custom, err := i.customClaims(ctx, ClaimsInput{
 		TenantID: t.ID(), Client: client, User: user, Scope: at.scope, Audience: grantedAudience(t, &at),
 	}, userInfoClaims)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	// OpenID Connect Core §5.3.2: the sub of the ID token.
 	subject, err := i.Subject(ctx, t, client, user.ID)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	payload, err := json.Marshal(userInfoPayload{Subject: subject, standardClaims: claimsFor(user, ClaimsOfScope(at.scope)|at.claims)})
+	keys, err := i.userInfoKeys(ctx, t, client)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return splice(payload, custom.userInfo), nil
+	answer := userInfoPayload{Subject: subject, standardClaims: claimsFor(user, ClaimsOfScope(at.scope)|at.claims)}
+	if keys.alg != "" {
+		answer.Issuer, answer.Audience = t.Issuer(), client.ID
+	}
+	payload, err := json.Marshal(answer)
+	if err != nil {
+		return nil, "", err
+	}
+	payload = splice(payload, custom.userInfo)
+	if keys.alg == "" && keys.recipient == nil {
+		return payload, "application/json", nil
+	}
+	token, err := i.makeJWT(ctx, t, &keys, typUserInfo, payload)
+	return []byte(token), "application/jwt", err
+}
+
+// userInfoKeys returns the keys for what the client registered, zero if it gets
+// JSON.
+func (i *Issuer) userInfoKeys(ctx context.Context, t *tenant.Tenant, client *store.Client) (k jwtKeys, err error) {
+	const what = "userinfo"
+	m := client.Metadata
+	if m == nil {
+		return k, nil
+	}
+	if m.UserInfoSignedResponseAlg != "" {
+		if k, err = i.signingKeys(t, client, what, m.UserInfoSignedResponseAlg); err != nil {
+			return k, err
+		}
+	}
+	err = i.encryptTo(ctx, client, &k, what, m.UserInfoEncryptedResponseAlg, m.UserInfoEncryptedResponseEnc)
+	return k, err
 }
 
 // alive returns whom the token is about and whom it was issued to.
