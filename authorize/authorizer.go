@@ -112,7 +112,7 @@ func (a *Authorizer) now() time.Time {
 
 // ResponseTypes lists the response types that the authorization endpoint serves.
 func ResponseTypes() []string {
-	return []string{"code", "token", "id_token", "id_token token", "code id_token", "code token", "code id_token token"}
+	return []string{"code", "token", "id_token", "id_token token", "code id_token", "code token", "code id_token token", "none"}
 }
 
 // ResponseModes lists the response modes that it serves.

@@ -95,6 +95,8 @@ func TestCanonicalForm(t *testing.T) {
 			answer{"client_secret_post", "web", everything, []string{code, implicit, refresh}, []string{"id_token token", "code"}}},
 		{"hybrid", store.ModePermissive, `"grant_types":["authorization_code","implicit"],"response_types":["token id_token code"]`,
 			answer{"client_secret_post", "web", everything, []string{code, implicit}, []string{"code id_token token"}}},
+		{"none", store.ModePermissive, `"response_types":["none","code","none"]`,
+			answer{"client_secret_post", "web", everything, []string{code, refresh}, []string{"none", "code"}}},
 		{"grant types restrict", store.ModePermissive, `"grant_types":["authorization_code"]`,
 			answer{"client_secret_post", "web", everything, []string{code}, []string{"code"}}},
 		{"implicit without response types", store.ModePermissive, `"grant_types":["implicit"]`,

@@ -25,7 +25,7 @@
 //	client_id        tpc_ + 32 characters  32 characters
 //	grant_types      authorization_code    the same, implicit,
 //	                 refresh_token         client_credentials, device_code
-//	response_types   code                  every combination
+//	response_types   code                  every combination; none if registered
 //
 // Whoever registered an application cannot change it, unless the tenant switched
 // that on: [Registrar.ClientConfiguration] then serves RFC 7592. It keeps three

@@ -161,7 +161,9 @@ func refusals() []refusal {
 	for _, s := range []string{"token", "id_token", "token id_token", "code token", "id_token code", "token code id_token"} {
 		member("strict: response type "+s, `"response_types":["code","`+s+`"]`, "response_types: "+quote(s)+" returns tokens through the browser")
 	}
-	for _, s := range []string{"none", "Code", "code code", "code,token", " code", "code  id_token", "code\u00a0token"} {
+	member("strict: response type none", `"response_types":["code","none"]`, "response_types: 'none' is not one that this application may use")
+	permissive("none without authorization_code", `"grant_types":["implicit"],"response_types":["none"]`, "response_types: 'none' needs authorization_code")
+	for _, s := range []string{"none code", "None", "Code", "code code", "code,token", " code", "code  id_token", "code\u00a0token"} {
 		permissive("response type "+s, `"response_types":["`+s+`"]`, "response_types: "+quoted(s)+" is not supported")
 	}
 	permissive("code without its grant type", `"grant_types":["implicit"],"response_types":["code"]`, "response_types: 'code' needs authorization_code in grant_types")

@@ -121,6 +121,9 @@ func (m *metadata) checkResponseTypes() error {
 		if rt.FrontChannel() && m.restricted() {
 			return invalid("response_types", "response_types: %s returns tokens through the browser, which this application may not use", quote(s))
 		}
+		if rt == oauth.ResponseNone && m.restricted() {
+			return invalid("response_types", "response_types: %s is not one that this application may use", quote(s))
+		}
 		// RFC 7591 §2.1: what a response type needs.
 		for _, grant := range grantsOf(rt) {
 			if !c.AllowsGrantType(grant) {

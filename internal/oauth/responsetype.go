@@ -15,6 +15,8 @@ const (
 	ResponseCode ResponseType = 1 << iota
 	ResponseIDToken
 	ResponseToken
+	// ResponseNone stands alone: nothing is returned but that the user allowed it.
+	ResponseNone
 )
 
 // ParseResponseType parses the response_type parameter. Values are separated by
@@ -33,11 +35,16 @@ func ParseResponseType(s string) (ResponseType, error) {
 			bit = ResponseIDToken
 		case "token":
 			bit = ResponseToken
+		case "none":
+			bit = ResponseNone
 		}
 		if bit == 0 || t&bit != 0 {
 			return 0, Errorf(CodeUnsupportedResponseType, "response_type is not one that this provider supports")
 		}
 		t |= bit
+	}
+	if t.Has(ResponseNone) && t != ResponseNone { // §4
+		return 0, Errorf(CodeUnsupportedResponseType, "response_type has none together with another value")
 	}
 	return t, nil
 }
@@ -48,7 +55,8 @@ func (t ResponseType) Has(other ResponseType) bool { return t&other == other }
 // FrontChannel reports whether a token travels through the browser.
 func (t ResponseType) FrontChannel() bool { return t&(ResponseIDToken|ResponseToken) != 0 }
 
-// String returns the canonical spelling: code, id_token, token, in this order.
+// String returns the canonical spelling: code, id_token, token, in this order, or
+// none.
 func (t ResponseType) String() string {
 	var parts []string
 	if t.Has(ResponseCode) {
@@ -59,6 +67,9 @@ func (t ResponseType) String() string {
 	}
 	if t.Has(ResponseToken) {
 		parts = append(parts, "token")
+	}
+	if t.Has(ResponseNone) {
+		parts = append(parts, "none")
 	}
 	return strings.Join(parts, " ")
 }

@@ -98,6 +98,7 @@ func TestParseResponseTypeInAnyOrder(t *testing.T) {
 		"code":                {"code"},
 		"token":               {"token"},
 		"id_token":            {"id_token"},
+		"none":                {"none"},
 		"id_token token":      {"id_token token", "token id_token"},
 		"code id_token":       {"code id_token", "id_token code"},
 		"code token":          {"code token", "token code"},
@@ -118,7 +119,7 @@ func TestParseResponseTypeInAnyOrder(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		"none", "Code", "code ", " code", "code  token", "code code", "token token", "code,token", "code+token", "code\ttoken",
+		"None", "none none", "none code", "none id_token token", "Code", "code ", " code", "code  token", "code code", "token token", "code,token", "code+token", "code\ttoken",
 		"code none", "id_token\u00a0token", "code token id_token code", "cod", "tokens",
 	} {
 		if got, err := ParseResponseType(s); got != 0 || AsError(err).Code != CodeUnsupportedResponseType {
@@ -133,6 +134,7 @@ func TestParseResponseTypeInAnyOrder(t *testing.T) {
 func FuzzParseResponseType(f *testing.F) {
 	f.Add("code id_token token")
 	f.Add("token  token")
+	f.Add("none code")
 	f.Fuzz(func(t *testing.T, in string) {
 		rt, err := ParseResponseType(in)
 		if err != nil {
