@@ -615,7 +615,7 @@ func TestConfigurationKeepsStoreErrorsInside(t *testing.T) {
 		t.Error("the cause is not in the log")
 	}
 	// A deletion that failed can be asked for again.
-	f.registrar.cfg.Stores.Clients = clients
+	f.registrar.uncached, f.registrar.cfg.Stores.Clients = clients, clients
 	if w := f.configure("DELETE", info.ClientID, info.RegistrationAccessToken, ""); w.Code != 204 {
 		t.Errorf("again: %d %s", w.Code, w.Body)
 	}
