@@ -9,6 +9,7 @@ import (
 
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/store/sqlstore/sqltest/pgtest"
+	"github.com/opkit/opkit/store/sqlstore/sqltest/postgres"
 	"github.com/opkit/opkit/storetest"
 )
 
@@ -73,7 +74,7 @@ func schemas(url string) func(t *testing.T) string {
 // alter runs a statement on a connection of its own.
 func alter(tb testing.TB, url, statement string) {
 	tb.Helper()
-	db, err := OpenPostgres(url, 1)
+	db, err := postgres.Open(url, 1)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/opkit/opkit/store/sqlstore"
 	"github.com/opkit/opkit/store/sqlstore/sqltest/pgtest"
+	"github.com/opkit/opkit/store/sqlstore/sqltest/postgres"
 )
 
 // engines are the databases that the tests run on.
@@ -68,7 +69,7 @@ func openPools(place string) (sqlstore.Config, error) {
 		return sqlstore.Config{Dialect: sqlstore.SQLite, Write: write, Read: read}, err
 	}
 	url, schema, _ := strings.Cut(place, "#")
-	pool, err := OpenPostgres(url, 8)
+	pool, err := postgres.Open(url, 8)
 	return sqlstore.Config{Dialect: sqlstore.PostgreSQL, Write: pool, Schema: schema}, err
 }
 

@@ -10,12 +10,13 @@ import (
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/store/sqlstore"
 	"github.com/opkit/opkit/store/sqlstore/sqltest/pgtest"
+	"github.com/opkit/opkit/store/sqlstore/sqltest/postgres"
 )
 
 // openPostgres opens one pool that is closed with the test.
 func openPostgres(t *testing.T, url string) *sql.DB {
 	t.Helper()
-	db, err := OpenPostgres(url, 4)
+	db, err := postgres.Open(url, 4)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package sqltest
+package postgres
 
 import (
 	"database/sql"
@@ -14,7 +14,7 @@ import (
 // noticed.
 const connectionLifetime = 30 * time.Minute
 
-// OpenPostgres opens a pool of at most connections connections on the database
+// Open opens a pool of at most connections connections on the database
 // that a connection string of pgx names, all of which stay open once they are:
 // database/sql would keep two.
 //
@@ -24,10 +24,10 @@ const connectionLifetime = 30 * time.Minute
 //
 // A program that uses another driver, or wants other settings, does without this
 // function: the documentation of sqlstore says what matters.
-func OpenPostgres(url string, connections int) (*sql.DB, error) {
+func Open(url string, connections int) (*sql.DB, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("sqltest: %w", err)
+		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	pool := stdlib.OpenDB(*config)
 	pool.SetMaxOpenConns(connections)
