@@ -43,8 +43,9 @@ type Config struct {
 	Secret []byte
 
 	// PreviousSecrets still open what they sealed. To replace Secret, move it here
-	// and keep it until the longest-lived refresh token has been used or expired, and
-	// each tenant has served a request.
+	// and keep it until the longest-lived refresh token has been used or expired, each
+	// tenant has served a request, and every signing key has been replaced, see Keys;
+	// [tenant.Directory.RotateSigningKey] hastens that.
 	PreviousSecrets [][]byte
 
 	// Keys says where signing keys live (here or in a KMS) and when they are

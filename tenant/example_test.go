@@ -2,6 +2,10 @@ package tenant_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"fmt"
 	"log"
 	"net/http"
@@ -105,4 +109,57 @@ func ExampleDirectory_CreateClientGrant() {
 	// Output:
 	// [appointments] <nil>
 	// unauthorized_client: third-party clients in strict mode act on behalf of users only
+}
+
+// service stands for a KMS: it makes keys, and signs with them by their names.
+type service struct{ keys map[string]*ecdsa.PrivateKey }
+
+func (s *service) GenerateKey(_ context.Context, tenantID, algorithm string) (crypto.PublicKey, []byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	name := fmt.Sprintf("%s/%s/%d", tenantID, algorithm, len(s.keys))
+	s.keys[name] = key
+	return &key.PublicKey, []byte(name), nil
+}
+
+func (s *service) OpenKey(_ context.Context, _, _ string, name []byte) (tenant.Signer, error) {
+	return remoteKey{s, string(name)}, nil
+}
+
+type remoteKey struct {
+	service *service
+	name    string
+}
+
+func (k remoteKey) Sign(_ context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.service.keys[k.name].Sign(rand.Reader, digest, opts)
+}
+
+// Signing keys that live in a KMS: the source makes them there, and the store has
+// no more than their names.
+func ExampleKeySource() {
+	ctx := context.Background()
+	kms := &service{keys: map[string]*ecdsa.PrivateKey{}}
+	d, err := tenant.New(tenant.Config{
+		Stores:  memstore.New().Stores(),
+		Secrets: [][]byte{[]byte("at least 32 random bytes, kept secret")},
+		Issuer:  "https://example.com",
+		Keys:    tenant.KeyConfig{Source: kms},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	t, err := d.Tenant(ctx, tenant.DefaultID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := d.Sign(ctx, t, "ES256", "at+jwt", []byte(`{"sub":"alice"}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	payload, err := d.Verify(ctx, t, "at+jwt", token)
+	fmt.Println(string(payload), err, len(kms.keys))
+	// Output: {"sub":"alice"} <nil> 1
 }

@@ -72,7 +72,7 @@ func (d *Directory) Sign(ctx context.Context, t *Tenant, algorithm, typ string, 
 	digest := sha256.Sum256(token)
 	signature, err := signer.Sign(ctx, digest[:], crypto.SHA256)
 	if err != nil {
-		return "", keyUnavailable("signing", &k.record, err)
+		return "", keyUnavailable("using", &k.record, err)
 	}
 	if algorithm == "ES256" {
 		var raw [64]byte

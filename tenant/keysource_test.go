@@ -363,6 +363,21 @@ func TestDestructionIsTriedAgain(t *testing.T) {
 	}
 }
 
+// A software key goes without having been opened: the secret that sealed it may be
+// gone by then.
+func TestARecordOfALostSecretIsRemoved(t *testing.T) {
+	c, stores := newClock(), memstore.New().Stores()
+	sign(t, node(t, stores, c, nil), "ES256")
+	fresh := node(t, stores, c, func(cfg *tenant.Config) { cfg.Secrets = [][]byte{[]byte("another secret of 32 bytes length")} })
+	next := rotate(t, fresh, "ES256", true)
+	sign(t, fresh, "ES256")
+	c.advance(31 * day)
+	maintain(t, fresh)
+	if list := keysOf(t, stores, "ES256"); len(list) != 1 || list[0].ID != next.ID {
+		t.Errorf("%+v", list)
+	}
+}
+
 // Moving to a KMS needs no interruption: the old key signs until it is replaced.
 func TestMovingToAKMSAndBack(t *testing.T) {
 	c, stores, k := newClock(), memstore.New().Stores(), newKMS()

@@ -143,7 +143,7 @@ func (k *signingKey) open(ctx context.Context, d *Directory) (Signer, error) {
 	digest := sha256.Sum256([]byte("opkit proves that the halves of a signing key belong together"))
 	proof, err := signer.Sign(ctx, digest[:], crypto.SHA256)
 	if err != nil {
-		return nil, keyUnavailable("signing", &k.record, err)
+		return nil, keyUnavailable("using", &k.record, err)
 	}
 	if !signed(k.public.Key, digest[:], proof) {
 		return nil, fmt.Errorf("tenant: signing key %q cannot be used: its halves do not belong together", k.record.ID)
@@ -154,8 +154,8 @@ func (k *signingKey) open(ctx context.Context, d *Directory) (Signer, error) {
 
 // keyUnavailable is the error of a request that needed a key whose source failed.
 func keyUnavailable(doing string, record *store.SigningKey, err error) error {
-	return oauth.Unavailable(fmt.Errorf("tenant: %s with signing key %q (%s) of tenant %q: %w",
-		doing, record.ID, record.Algorithm, record.TenantID, err), time.Second)
+	return oauth.Unavailable(fmt.Errorf("tenant: %s a signing key (%s %q of tenant %q): %w",
+		doing, record.Algorithm, record.ID, record.TenantID, err), time.Second)
 }
 
 // generateKey makes a key pair for an algorithm and proves that it signs. Nothing
@@ -203,14 +203,17 @@ func (d *Directory) generateKey(ctx context.Context, tenantID, algorithm string,
 	return k, nil
 }
 
-// destroyKey gives a key back to its source, if that wants it back.
+// destroyKey gives a key back to its source, if that wants it back. Of a software
+// key nothing is left but its record, which may be sealed with a secret that is long
+// gone.
 func (d *Directory) destroyKey(ctx context.Context, record *store.SigningKey) error {
+	destroyer, ok := d.cfg.Keys.Source.(KeyDestroyer)
+	if !ok {
+		return nil
+	}
 	source, handle, err := d.unsealed(record)
-	if err != nil {
+	if _, ours := source.(softwareKeys); ours || err != nil {
 		return err
 	}
-	if destroyer, ok := source.(KeyDestroyer); ok {
-		return destroyer.DestroyKey(ctx, record.TenantID, record.Algorithm, handle)
-	}
-	return nil
+	return destroyer.DestroyKey(ctx, record.TenantID, record.Algorithm, handle)
 }
