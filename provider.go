@@ -215,3 +215,9 @@ func (p *Provider) ConnectionsAPI() http.Handler {
 func (p *Provider) SigningKeysAPI() http.Handler {
 	return httpx.CORS(p.tenants.SigningKeysHandler(), http.MethodGet, http.MethodPost, http.MethodPut)
 }
+
+// InitialAccessTokensAPI serves the management of initial access tokens
+// (/api/v2/initial-access-tokens and /api/v2/initial-access-tokens/{id}).
+func (p *Provider) InitialAccessTokensAPI() http.Handler {
+	return httpx.CORS(p.registrar.InitialAccessTokens(), http.MethodGet, http.MethodPost, http.MethodDelete)
+}

@@ -59,6 +59,8 @@ func newRoutes(p *Provider) *routes {
 		add(e.Management+"/keys/signing", p.SigningKeysAPI())
 		rt.byID[e.Management+"/keys/signing/"] = p.SigningKeysAPI() // and .../rotate
 		rt.byAction[[2]string{e.Management + "/keys/signing/", "/revoke"}] = p.SigningKeysAPI()
+		add(e.Management+"/initial-access-tokens", p.InitialAccessTokensAPI())
+		rt.byID[e.Management+"/initial-access-tokens/"] = p.InitialAccessTokensAPI()
 	}
 	return rt
 }

@@ -12,8 +12,9 @@ import (
 
 // Usable lists the connections that client may use now, ordered by identifier:
 // domain connections for a third-party client, those that list it for a
-// first-party one. The list may be empty. ErrNotAllowed: client registered itself
-// and the tenant has switched dynamic registration off.
+// first-party one, and both for a first-party one that registered itself. The list
+// may be empty. ErrNotAllowed: client registered itself and the tenant has switched
+// dynamic registration off.
 //
 // The records are shared and must not be modified; the slice is the caller's.
 func (d *Directory) Usable(ctx context.Context, t *tenant.Tenant, client *store.Client) ([]store.Connection, error) {
@@ -100,9 +101,10 @@ func checkClient(t *tenant.Tenant, client *store.Client) error {
 // check says whether client may use the connection.
 func (d *Directory) check(c *store.Connection, client *store.Client) error {
 	switch {
-	case client.FirstParty && !slices.Contains(c.EnabledClients, client.ID):
+	case client.FirstParty && slices.Contains(c.EnabledClients, client.ID):
+	case client.FirstParty && !client.Dynamic:
 		return notAllowed("the connection does not list the client")
-	case !client.FirstParty && !c.IsDomainConnection:
+	case !c.IsDomainConnection:
 		return notAllowed("the connection is not a domain connection")
 	}
 	if c.Strategy == StrategyDatabase {

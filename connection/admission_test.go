@@ -72,7 +72,7 @@ func TestUsable(t *testing.T) {
 		{"a client that registered itself: domain connections", thirdParty, []string{database, "both", "domain", "host-domain"}},
 		{"any third party: domain connections", vouchedFor, []string{database, "both", "domain", "host-domain"}},
 		{"a first party: those that list it", firstParty, []string{"both", "listed"}},
-		{"a first party that registered itself: those that list it", dynamicOwn, []string{"listed"}},
+		{"a first party that registered itself: domain connections and those that list it", dynamicOwn, []string{database, "both", "domain", "host-domain", "listed"}},
 	} {
 		got, err := w.names(tt.client)
 		if err != nil {

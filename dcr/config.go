@@ -17,7 +17,8 @@ import (
 // Config is what a [Registrar] needs. Stores, Tenants and Secrets are required.
 type Config struct {
 	// Stores keeps clients (Clients) and what goes with them when they are deleted
-	// (Grants, ClientGrants), and knows the scopes that exist (APIs).
+	// (Grants, ClientGrants), initial access tokens (Tickets), and knows the scopes
+	// that exist (APIs).
 	Stores store.Stores
 
 	// UncachedClients is Stores.Clients without a cache, which registration access
@@ -95,8 +96,9 @@ type Registrar struct {
 // New checks cfg. It reads and writes no store and starts no goroutine.
 func New(cfg Config) (*Registrar, error) {
 	switch {
-	case cfg.Stores.Clients == nil, cfg.Stores.APIs == nil, cfg.Stores.Grants == nil, cfg.Stores.ClientGrants == nil:
-		return nil, errors.New("dcr: Config.Stores needs Clients, APIs, Grants and ClientGrants")
+	case cfg.Stores.Clients == nil, cfg.Stores.APIs == nil, cfg.Stores.Grants == nil, cfg.Stores.ClientGrants == nil,
+		cfg.Stores.Tickets == nil:
+		return nil, errors.New("dcr: Config.Stores needs Clients, APIs, Grants, ClientGrants and Tickets")
 	case cfg.Tenants == nil:
 		return nil, errors.New("dcr: Config.Tenants is required")
 	}

@@ -2,7 +2,9 @@ package dcr
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"path"
 	"time"
@@ -61,7 +63,7 @@ func (r *Registrar) ClientConfiguration() http.Handler {
 		}
 		switch {
 		case err != nil:
-			r.refuseToken(w, req, t, err)
+			r.refuse(w, req, t, err)
 		case info == nil:
 			httpx.NoStore(w.Header())
 			w.WriteHeader(http.StatusNoContent)
@@ -75,6 +77,9 @@ func (r *Registrar) ClientConfiguration() http.Handler {
 // nothing to say.
 func (r *Registrar) configure(w http.ResponseWriter, req *http.Request, t *tenant.Tenant) (*clientInformation, error) {
 	presented, err := oauth.BearerToken(req)
+	if errors.Is(err, oauth.ErrNoToken) {
+		err = oauth.WithCause(err, oauth.CodeInvalidToken, "the registration access token is missing, a bearer token in the Authorization header")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -163,6 +168,12 @@ func (r *Registrar) parseReplacement(ctx context.Context, body []byte, old *stor
 			TenantID: old.TenantID, ID: old.ID, FirstParty: old.FirstParty, Dynamic: old.Dynamic, SecurityMode: old.SecurityMode,
 		},
 		issued: &issuedMembers{},
+	}
+	if policy := old.Registration.Policy; policy != nil {
+		m.policy = &InitialAccessPolicy{}
+		if err := json.Unmarshal(policy, m.policy); err != nil {
+			return nil, fmt.Errorf("dcr: the policy of client %s: %w", old.ID, err)
+		}
 	}
 	if err := decode(body, m); err != nil {
 		return nil, err

@@ -27,6 +27,9 @@
 //	                 refresh_token         client_credentials, device_code
 //	response_types   code                  every combination; none if registered
 //
+// An [InitialAccessToken] permits registrations where the tenant asks for one, and
+// says what they may be: narrower than usual, or first-party.
+//
 // Whoever registered an application cannot change it, unless the tenant switched
 // that on: [Registrar.ClientConfiguration] then serves RFC 7592. It keeps three
 // things: what users allowed is not remembered for an application that looks other

@@ -20,6 +20,8 @@ type metadata struct {
 	rare  bool
 	// issued is set where members count that the provider issued: in a PUT.
 	issued *issuedMembers
+	// policy is that of the initial access token. Nil: there is none.
+	policy *InitialAccessPolicy
 }
 
 // issuedMembers are those with which a client proves what it means to replace (RFC

@@ -2,6 +2,7 @@ package dcr
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -19,18 +20,26 @@ import (
 //
 //	400 invalid_redirect_uri      redirect_uris is missing or breaks a rule
 //	400 invalid_client_metadata   anything else that was sent breaks a rule
+//	401 invalid_token             an initial access token that does not hold, with a
+//	                              challenge, or none where the tenant asks for one
 //	403 access_denied             the tenant did not switch registration on
 //	404, 405, 413, 415            invalid_request: no tenant here; not POST; more
 //	                              than 64 KiB; not application/json
 //	429 temporarily_unavailable   too many attempts, with Retry-After
 func (r *Registrar) Registration() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		info, err := r.register(w, req)
+		if req.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			oauth.WriteError(w, &oauth.Error{Code: oauth.CodeInvalidRequest, Status: http.StatusMethodNotAllowed, Description: "the method must be POST"})
+			return
+		}
+		t, err := r.tenantOf(req)
+		var info *clientInformation
+		if err == nil {
+			info, err = r.register(w, req, t)
+		}
 		if err != nil {
-			if oauth.Internal(err) {
-				r.cfg.Logger.ErrorContext(req.Context(), "dcr: registration failed", "err", err)
-			}
-			oauth.WriteError(w, err)
+			r.refuse(w, req, t, err)
 			return
 		}
 		httpx.WriteJSON(w, http.StatusCreated, info)
@@ -38,19 +47,15 @@ func (r *Registrar) Registration() http.Handler {
 }
 
 // register goes from what costs nothing to what costs more.
-func (r *Registrar) register(w http.ResponseWriter, req *http.Request) (*clientInformation, error) {
-	if req.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		return nil, &oauth.Error{Code: oauth.CodeInvalidRequest, Status: http.StatusMethodNotAllowed, Description: "the method must be POST"}
-	}
-	t, err := r.tenantOf(req)
-	if err != nil {
-		return nil, err
-	}
+func (r *Registrar) register(w http.ResponseWriter, req *http.Request, t *tenant.Tenant) (*clientInformation, error) {
 	if !t.Settings().Flags.EnableDynamicClientRegistration {
 		return nil, oauth.Errorf(oauth.CodeAccessDenied, "dynamic client registration is not enabled for this tenant")
 	}
 	if err := r.admit(req, t); err != nil {
+		return nil, err
+	}
+	access, err := r.access(req, t)
+	if err != nil {
 		return nil, err
 	}
 	body, err := httpx.ReadBody(w, req)
@@ -58,6 +63,9 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request) (*clientI
 		return nil, bodyError(err)
 	}
 	m := &metadata{client: store.Client{TenantID: t.ID(), Dynamic: true, SecurityMode: mode(t)}}
+	if access != nil {
+		access.Policy.begin(m)
+	}
 	if err := decode(body, m); err != nil {
 		return nil, err
 	}
@@ -78,12 +86,16 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request) (*clientI
 		managed := managedClient{m.client}
 		token = managed.issueToken("", false, false, r.now())
 		m.client = managed.Client
+		if m.policy != nil {
+			if m.client.Registration.Policy, err = json.Marshal(m.policy); err != nil {
+				return nil, err
+			}
+		}
 	}
-	secret, err := r.create(req.Context(), m, "")
+	secret, err := r.createWith(req.Context(), m, access)
 	if err != nil {
 		return nil, err
 	}
-	r.cfg.Logger.InfoContext(req.Context(), "client registered", "tenant", m.client.TenantID, "client_id", m.client.ID)
 	info := newClientInformation(&m.client, secret, scope)
 	if token != "" {
 		info = r.managedInformation(t, &m.client, secret, scope, token)
@@ -123,6 +135,9 @@ func bodyError(err error) error {
 // validate checks m and brings it into the form in which it is stored. The client's
 // tenant and security mode are set.
 func (r *Registrar) validate(ctx context.Context, m *metadata) error {
+	if err := m.policy.prepare(m); err != nil {
+		return err
+	}
 	if err := m.checkTexts(); err != nil {
 		return err
 	}
@@ -147,7 +162,34 @@ func (r *Registrar) validate(ctx context.Context, m *metadata) error {
 	if err := m.checkKeys(); err != nil {
 		return err
 	}
-	return m.checkScope(ctx, r.cfg.Stores.APIs, m.client.TenantID)
+	if err := m.checkScope(ctx, r.cfg.Stores.APIs, m.client.TenantID); err != nil {
+		return err
+	}
+	return m.policy.check(m)
+}
+
+// createWith creates the client of a registration with what permits it, nil if
+// everybody may. A use is taken before, so that there are never more clients than
+// uses, and given back if it then turns out that there is no client.
+func (r *Registrar) createWith(ctx context.Context, m *metadata, access *InitialAccessToken) (string, error) {
+	if access == nil {
+		secret, err := r.create(ctx, m, "")
+		if err == nil {
+			r.cfg.Logger.InfoContext(ctx, "client registered", "tenant", m.client.TenantID, "client_id", m.client.ID)
+		}
+		return secret, err
+	}
+	if err := r.claim(ctx, access); err != nil {
+		return "", err
+	}
+	secret, err := r.create(ctx, m, "")
+	if err != nil {
+		r.giveBack(ctx, access, m.client.ID)
+		return "", err
+	}
+	r.cfg.Logger.InfoContext(ctx, "client registered", "tenant", m.client.TenantID, "client_id", m.client.ID,
+		"initial_access_token", access.ID, "first_party", m.client.FirstParty)
+	return secret, nil
 }
 
 // create gives m an identifier, unless it has one, and a secret, if its way to

@@ -477,10 +477,10 @@ func TestStoreErrorsStayInside(t *testing.T) {
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	good := newFixture(t, options{}).registrar.cfg
 	for want, change := range map[string]func(*Config){
-		"Config.Stores needs Clients, APIs, Grants and ClientGrants": func(c *Config) { c.Stores.Grants = nil },
-		"Config.Tenants is required":                                 func(c *Config) { c.Tenants = nil },
-		"Config.Secrets":                                             func(c *Config) { c.Secrets = [][]byte{[]byte("short")} },
-		"Config.Rate":                                                func(c *Config) { c.Rate.PerSecond = -1 },
+		"Config.Stores needs Clients, APIs, Grants, ClientGrants and Tickets": func(c *Config) { c.Stores.Tickets = nil },
+		"Config.Tenants is required":                                          func(c *Config) { c.Tenants = nil },
+		"Config.Secrets":                                                      func(c *Config) { c.Secrets = [][]byte{[]byte("short")} },
+		"Config.Rate":                                                         func(c *Config) { c.Rate.PerSecond = -1 },
 	} {
 		cfg := good
 		change(&cfg)

@@ -112,18 +112,13 @@ func (r *Registrar) managedInformation(t *tenant.Tenant, c *store.Client, secret
 	return info
 }
 
-// refuseToken answers a request that a bearer token has to authorize. t is nil if
-// there is no tenant.
-func (r *Registrar) refuseToken(w http.ResponseWriter, req *http.Request, t *tenant.Tenant, err error) {
-	if errors.Is(err, oauth.ErrNoToken) {
-		w.Header().Set("WWW-Authenticate", oauth.BearerChallenge(t.Issuer(), err, ""))
-		oauth.WriteError(w, oauth.Errorf(oauth.CodeInvalidToken, "the Authorization header must have a bearer token"))
-		return
-	}
-	if oauth.Internal(err) {
+// refuse answers a request with err. t is nil if there is no tenant.
+func (r *Registrar) refuse(w http.ResponseWriter, req *http.Request, t *tenant.Tenant, err error) {
+	e := oauth.AsError(err)
+	switch {
+	case e.Status >= 500:
 		r.cfg.Logger.ErrorContext(req.Context(), "dcr: request failed", "method", req.Method, "err", err)
-	}
-	if e := oauth.AsError(err); e.Status == http.StatusUnauthorized {
+	case e.Status == http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", oauth.BearerChallenge(t.Issuer(), err, ""))
 	}
 	oauth.WriteError(w, err)

@@ -131,6 +131,9 @@ type ClientRegistration struct {
 	PreviousTokenUntil  time.Time `json:"previous_token_until,omitzero"`
 	// IssuedSecret says that the same answer had a client secret.
 	IssuedSecret bool `json:"issued_secret,omitempty"`
+	// Policy is what the client may become, if its initial access token said so:
+	// bytes that only the provider reads.
+	Policy []byte `json:"policy,omitempty"`
 }
 
 // Extra returns the rare metadata, zero if there is none.
@@ -204,6 +207,7 @@ func (c Client) Clone() Client {
 	}
 	if c.Registration != nil {
 		r := *c.Registration
+		r.Policy = slices.Clone(r.Policy)
 		c.Registration = &r
 	}
 	return c

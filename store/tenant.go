@@ -47,7 +47,17 @@ type TenantSettings struct {
 	// DynamicClientRegistrationSecurityMode is given to clients that register
 	// from now on: "strict" (also if empty) or "permissive".
 	DynamicClientRegistrationSecurityMode string `json:"dynamic_client_registration_security_mode,omitempty"`
+	// DynamicClientRegistrationAccess says who may register while the flag is on:
+	// [AccessOpen] (also if empty), everybody, or [AccessInitialToken], whoever has an
+	// initial access token.
+	DynamicClientRegistrationAccess string `json:"dynamic_client_registration_access,omitempty"`
 }
+
+// Values of DynamicClientRegistrationAccess.
+const (
+	AccessOpen         = "open"
+	AccessInitialToken = "initial_access_token"
+)
 
 // TenantFlags switch features of a tenant.
 type TenantFlags struct {

@@ -33,6 +33,9 @@ var managementScopes = []store.APIScope{
 	{Value: ScopeReadSigningKeys, Description: "Read signing keys"},
 	{Value: ScopeCreateSigningKeys, Description: "Rotate signing keys"},
 	{Value: ScopeUpdateSigningKeys, Description: "Revoke signing keys"},
+	{Value: ScopeReadInitialAccessTokens, Description: "Read initial access tokens, by their identifier"},
+	{Value: ScopeCreateInitialAccessTokens, Description: "Create initial access tokens"},
+	{Value: ScopeDeleteInitialAccessTokens, Description: "Delete initial access tokens"},
 }
 
 // API returns the API with that audience: the built-in management API or a stored

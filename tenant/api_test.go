@@ -120,6 +120,7 @@ func TestTheManagementAPIIsBuiltIn(t *testing.T) {
 		tenant.ScopeReadTenantSettings, tenant.ScopeUpdateTenantSettings,
 		tenant.ScopeReadConnections, tenant.ScopeCreateConnections, tenant.ScopeUpdateConnections, tenant.ScopeDeleteConnections,
 		tenant.ScopeReadSigningKeys, tenant.ScopeCreateSigningKeys, tenant.ScopeUpdateSigningKeys,
+		tenant.ScopeReadInitialAccessTokens, tenant.ScopeCreateInitialAccessTokens, tenant.ScopeDeleteInitialAccessTokens,
 	}
 	if diff := cmp.Diff(want, scopes); diff != "" {
 		t.Error(diff)

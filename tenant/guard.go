@@ -24,6 +24,10 @@ const (
 	ScopeReadSigningKeys      = "read:signing_keys"
 	ScopeCreateSigningKeys    = "create:signing_keys"
 	ScopeUpdateSigningKeys    = "update:signing_keys"
+
+	ScopeReadInitialAccessTokens   = "read:initial_access_tokens"
+	ScopeCreateInitialAccessTokens = "create:initial_access_tokens"
+	ScopeDeleteInitialAccessTokens = "delete:initial_access_tokens"
 )
 
 // managementClaims are the claims of an access token (RFC 9068 §2.2) that the

@@ -108,6 +108,7 @@ func checkSettings(s *store.TenantSettings) error {
 		{"idle_session_lifetime", checkLifetime(s.IdleSessionLifetime)},
 		{"allowed_logout_urls", checkLogoutURLs(s.AllowedLogoutURLs)},
 		{"dynamic_client_registration_security_mode", checkMode(s.DynamicClientRegistrationSecurityMode)},
+		{"dynamic_client_registration_access", checkAccess(s.DynamicClientRegistrationAccess)},
 	} {
 		if check.err != nil {
 			return &settingError{check.member, check.err.Error()}
@@ -181,4 +182,12 @@ func checkMode(mode string) error {
 		return nil
 	}
 	return fmt.Errorf("must be %q or %q", store.ModeStrict, store.ModePermissive)
+}
+
+func checkAccess(access string) error {
+	switch access {
+	case "", store.AccessOpen, store.AccessInitialToken:
+		return nil
+	}
+	return fmt.Errorf("must be %q or %q", store.AccessOpen, store.AccessInitialToken)
 }

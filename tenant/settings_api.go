@@ -24,6 +24,7 @@ type settingsView struct {
 	AllowedLogoutURLs   []string          `json:"allowed_logout_urls"`
 	Flags               store.TenantFlags `json:"flags"`
 	SecurityMode        string            `json:"dynamic_client_registration_security_mode"`
+	RegistrationAccess  string            `json:"dynamic_client_registration_access"`
 }
 
 func viewSettings(s *store.TenantSettings) settingsView {
@@ -32,6 +33,7 @@ func viewSettings(s *store.TenantSettings) settingsView {
 		DefaultAudience: s.DefaultAudience, DefaultDirectory: s.DefaultDirectory,
 		SessionLifetime: s.SessionLifetime, IdleSessionLifetime: s.IdleSessionLifetime,
 		AllowedLogoutURLs: s.AllowedLogoutURLs, Flags: s.Flags, SecurityMode: s.DynamicClientRegistrationSecurityMode,
+		RegistrationAccess: s.DynamicClientRegistrationAccess,
 	}
 	if v.SessionLifetime == 0 {
 		v.SessionLifetime = defaultSessionLifetime
@@ -44,6 +46,9 @@ func viewSettings(s *store.TenantSettings) settingsView {
 	}
 	if v.SecurityMode == "" {
 		v.SecurityMode = store.ModeStrict
+	}
+	if v.RegistrationAccess == "" {
+		v.RegistrationAccess = store.AccessOpen
 	}
 	return v
 }
@@ -62,6 +67,7 @@ type settingsPatch struct {
 	AllowedLogoutURLs   management.Nullable[[]string] `json:"allowed_logout_urls"`
 	Flags               *flagsPatch                   `json:"flags"`
 	SecurityMode        management.Nullable[string]   `json:"dynamic_client_registration_security_mode"`
+	RegistrationAccess  management.Nullable[string]   `json:"dynamic_client_registration_access"`
 }
 
 type flagsPatch struct {
@@ -86,6 +92,9 @@ func (p *settingsPatch) check() error {
 	if p.SecurityMode.Sent && !p.SecurityMode.Null && p.SecurityMode.Value == "" {
 		return &settingError{"dynamic_client_registration_security_mode", checkMode("?").Error()}
 	}
+	if p.RegistrationAccess.Sent && !p.RegistrationAccess.Null && p.RegistrationAccess.Value == "" {
+		return &settingError{"dynamic_client_registration_access", checkAccess("?").Error()}
+	}
 	return nil
 }
 
@@ -105,6 +114,7 @@ func (p *settingsPatch) apply(s *store.TenantSettings) error {
 		s.AllowedLogoutURLs = slices.Clone(p.AllowedLogoutURLs.Value)
 	}
 	p.SecurityMode.ApplyTo(&s.DynamicClientRegistrationSecurityMode)
+	p.RegistrationAccess.ApplyTo(&s.DynamicClientRegistrationAccess)
 	if p.Flags != nil {
 		p.Flags.applyTo(&s.Flags)
 	}

@@ -72,6 +72,7 @@ func TestSettingsOfANewTenant(t *testing.T) {
 		"allowed_logout_urls":   []any{},
 		"flags":                 map[string]any{"enable_dynamic_client_registration": false, "enable_dynamic_client_management": false},
 		"dynamic_client_registration_security_mode": "strict",
+		"dynamic_client_registration_access":        "open",
 	}
 	if diff := cmp.Diff(want, object(t, w)); w.Code != http.StatusOK || diff != "" {
 		t.Errorf("%d (-want +got):\n%s", w.Code, diff)
@@ -120,12 +121,17 @@ func TestPatchMerges(t *testing.T) {
 		{`{"flags":{"enable_dynamic_client_management":true}}`, func(s *store.TenantSettings) {
 			s.Flags.EnableDynamicClientManagement = true
 		}},
+		{`{"dynamic_client_registration_access":"initial_access_token"}`, func(s *store.TenantSettings) {
+			s.DynamicClientRegistrationAccess = store.AccessInitialToken
+		}},
 		{`{"flags":{}}`, func(*store.TenantSettings) {}},
 		{`{}`, func(*store.TenantSettings) {}},
 		{`{"friendly_name":"Other"}`, func(s *store.TenantSettings) { s.FriendlyName = "Other" }},
 		{`{"friendly_name":null,"picture_url":""}`, func(s *store.TenantSettings) { s.FriendlyName, s.PictureURL = "", "" }},
-		{`{"session_lifetime":null,"allowed_logout_urls":null,"dynamic_client_registration_security_mode":null}`, func(s *store.TenantSettings) {
+		{`{"session_lifetime":null,"allowed_logout_urls":null,"dynamic_client_registration_security_mode":null,
+			"dynamic_client_registration_access":null}`, func(s *store.TenantSettings) {
 			s.SessionLifetime, s.AllowedLogoutURLs, s.DynamicClientRegistrationSecurityMode = 0, nil, ""
+			s.DynamicClientRegistrationAccess = ""
 		}},
 	}
 	var want store.TenantSettings
@@ -197,6 +203,8 @@ func TestInvalidPatchesNameTheMember(t *testing.T) {
 		`{"allowed_logout_urls":["javascript:alert(1)"]}`:                                                  "allowed_logout_urls",
 		`{"dynamic_client_registration_security_mode":"lax"}`:                                              `dynamic_client_registration_security_mode must be "strict" or "permissive"`,
 		`{"dynamic_client_registration_security_mode":""}`:                                                 "dynamic_client_registration_security_mode",
+		`{"dynamic_client_registration_access":"closed"}`:                                                  `dynamic_client_registration_access must be "open" or "initial_access_token"`,
+		`{"dynamic_client_registration_access":""}`:                                                        "dynamic_client_registration_access",
 		`{"friendly_name":"a","friendly_name":"b"}`:                                                        "twice",
 		`{"flags":{"enable_dynamic_client_registration":true,"enable_dynamic_client_registration":false}}`: "twice",
 		`{"flags":{}} {}`:                                                                                  "not valid JSON",

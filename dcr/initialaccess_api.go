@@ -1,0 +1,139 @@
+package dcr
+
+import (
+	"errors"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/internal/management"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// InitialAccessTokens serves initial access tokens to administrators:
+//
+//	POST   /api/v2/initial-access-tokens        create:initial_access_tokens  201  the one answer with the value
+//	GET    /api/v2/initial-access-tokens/{id}   read:initial_access_tokens    200  with the uses that are left
+//	DELETE /api/v2/initial-access-tokens/{id}   delete:initial_access_tokens  204  also if there is none
+//
+// There is no list: note the identifier when the token is made.
+//
+// The handler may be mounted under any path that ends in the wildcard {id} or,
+// without wildcards, where the last segment is "initial-access-tokens" or the
+// identifier.
+func (r *Registrar) InitialAccessTokens() http.Handler {
+	guard := r.cfg.Tenants.Guard()
+	collection := management.Methods{
+		http.MethodPost: guard.Require(tenant.ScopeCreateInitialAccessTokens, r.postInitialAccessToken),
+	}
+	one := management.Methods{
+		http.MethodGet:    guard.Require(tenant.ScopeReadInitialAccessTokens, r.getInitialAccessToken),
+		http.MethodDelete: guard.Require(tenant.ScopeDeleteInitialAccessTokens, r.deleteInitialAccessToken),
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if initialAccessID(req) == "" {
+			collection.ServeHTTP(w, req)
+			return
+		}
+		one.ServeHTTP(w, req)
+	})
+}
+
+// initialAccessID returns the identifier in a request's path, not validated; empty
+// for the collection.
+func initialAccessID(req *http.Request) string {
+	if id := req.PathValue("id"); id != "" {
+		return id
+	}
+	switch last := path.Base(req.URL.Path); last {
+	case "initial-access-tokens", ".", "/":
+		return ""
+	default:
+		return last
+	}
+}
+
+var errInexistentAccess = management.Errorf(http.StatusNotFound, "inexistent_initial_access_token", "The initial access token does not exist, or has expired.")
+
+// initialAccessView is an initial access token on the wire. token is there once.
+type initialAccessView struct {
+	ID        string              `json:"id"`
+	Token     string              `json:"token,omitempty"`
+	Uses      int                 `json:"uses"` // that are left
+	Policy    InitialAccessPolicy `json:"policy"`
+	CreatedAt time.Time           `json:"created_at"`
+	ExpiresAt time.Time           `json:"expires_at"`
+}
+
+func viewInitialAccess(t *InitialAccessToken, value string) initialAccessView {
+	return initialAccessView{ID: t.ID.String(), Token: value, Uses: t.Uses, Policy: t.Policy, CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}
+}
+
+func (r *Registrar) postInitialAccessToken(w http.ResponseWriter, req *http.Request, caller management.Caller) error {
+	body, err := management.Decode[struct {
+		Uses      *int                `json:"uses"`
+		ExpiresIn *int64              `json:"expires_in"` // seconds
+		Policy    InitialAccessPolicy `json:"policy"`
+	}](w, req)
+	if err != nil {
+		return err
+	}
+	t := InitialAccessToken{TenantID: caller.TenantID, Policy: body.Policy}
+	if body.Uses != nil {
+		if t.Uses = *body.Uses; t.Uses == 0 { // which a default would turn into one
+			return management.InvalidBody("uses must not be 0")
+		}
+	}
+	if body.ExpiresIn != nil {
+		if *body.ExpiresIn <= 0 || *body.ExpiresIn > int64(maxInitialAccessLifetime/time.Second) {
+			return management.InvalidBody("expires_in must be a number of seconds from 1 to %d", int64(maxInitialAccessLifetime/time.Second))
+		}
+		t.ExpiresAt = r.now().Add(time.Duration(*body.ExpiresIn) * time.Second)
+	}
+	t, value, err := r.CreateInitialAccessToken(req.Context(), t)
+	if broken, ok := errors.AsType[*invalidAccess](err); ok {
+		return management.InvalidBody("%s %s", broken.member, broken.rule)
+	}
+	if err != nil {
+		return err
+	}
+	r.audit(req, caller, "initial access token created by an administrator", t.ID.String())
+	httpx.WriteJSON(w, http.StatusCreated, viewInitialAccess(&t, value))
+	return nil
+}
+
+func (r *Registrar) getInitialAccessToken(w http.ResponseWriter, req *http.Request, caller management.Caller) error {
+	var id store.Digest
+	if id.UnmarshalText([]byte(initialAccessID(req))) != nil {
+		return errInexistentAccess
+	}
+	t, err := r.InitialAccessToken(req.Context(), caller.TenantID, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return errInexistentAccess
+	}
+	if err != nil {
+		return err
+	}
+	httpx.WriteJSON(w, http.StatusOK, viewInitialAccess(&t, ""))
+	return nil
+}
+
+func (r *Registrar) deleteInitialAccessToken(w http.ResponseWriter, req *http.Request, caller management.Caller) error {
+	var id store.Digest
+	if id.UnmarshalText([]byte(initialAccessID(req))) != nil {
+		return errInexistentAccess
+	}
+	if err := r.DeleteInitialAccessToken(req.Context(), caller.TenantID, id); err != nil {
+		return err
+	}
+	r.audit(req, caller, "initial access token deleted by an administrator", id.String())
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// audit records what an administrator did.
+func (r *Registrar) audit(req *http.Request, caller management.Caller, what, id string) {
+	r.cfg.Logger.InfoContext(req.Context(), what, "tenant", caller.TenantID, "client_id", caller.ClientID, "id", id)
+}
