@@ -25,6 +25,8 @@ func FuzzAuthorization(f *testing.F) {
 	seed("id_token_hint", "e30.e30.e30", "claims", "{}", "resource", "https://a.example/")
 	seed("request", unsignedObject(f, map[string]any{"redirect_uri": appRedirectURI, "max_age": 1, "prompt": "none"}), "redirect_uri", "https://evil.example/")
 	seed("request_uri", pushedPrefix+"x")
+	seed("claims", claimsByName, "acr_values", "1 2", "display", "popup", "ui_locales", "de")
+	seed("claims", `{"id_token":{"sub":{"value":"x"},"acr":{"essential":true,"values":["2"]}}}`, "response_type", "none")
 	f.Add("client_id=" + app.id + "&redirect_uri=%00&state=%ff")
 	f.Add("a;b&&=&%")
 	handler := w.provider.Authorization()

@@ -142,32 +142,29 @@ func (m *minting) userClaims(onlyWay bool) *standardClaims {
 
 // claimsFor returns the values of the user's claims in set.
 func claimsFor(user *store.User, set ClaimSet) standardClaims {
-	var c standardClaims
 	p := &user.Profile
-	for _, text := range [...]struct {
-		claim ClaimSet
-		to    *string
-		value string
-	}{
-		{claimName, &c.Name, p.Name},
-		{claimGivenName, &c.GivenName, p.GivenName},
-		{claimFamilyName, &c.FamilyName, p.FamilyName},
-		{claimMiddleName, &c.MiddleName, p.MiddleName},
-		{claimNickname, &c.Nickname, p.Nickname},
-		{claimPreferredUsername, &c.PreferredUsername, p.PreferredUsername},
-		{claimProfile, &c.Profile, p.ProfileURL},
-		{claimPicture, &c.Picture, p.Picture},
-		{claimWebsite, &c.Website, p.Website},
-		{claimGender, &c.Gender, p.Gender},
-		{claimBirthdate, &c.Birthdate, p.Birthdate},
-		{claimZoneinfo, &c.Zoneinfo, p.Zoneinfo},
-		{claimLocale, &c.Locale, p.Locale},
-		{claimEmail, &c.Email, user.Email},
-		{claimPhoneNumber, &c.PhoneNumber, p.PhoneNumber},
-	} {
-		if set.Has(text.claim) {
-			*text.to = text.value
+	text := func(claim ClaimSet, value string) string {
+		if set.Has(claim) {
+			return value
 		}
+		return ""
+	}
+	c := standardClaims{
+		Name:              text(claimName, p.Name),
+		GivenName:         text(claimGivenName, p.GivenName),
+		FamilyName:        text(claimFamilyName, p.FamilyName),
+		MiddleName:        text(claimMiddleName, p.MiddleName),
+		Nickname:          text(claimNickname, p.Nickname),
+		PreferredUsername: text(claimPreferredUsername, p.PreferredUsername),
+		Profile:           text(claimProfile, p.ProfileURL),
+		Picture:           text(claimPicture, p.Picture),
+		Website:           text(claimWebsite, p.Website),
+		Gender:            text(claimGender, p.Gender),
+		Birthdate:         text(claimBirthdate, p.Birthdate),
+		Zoneinfo:          text(claimZoneinfo, p.Zoneinfo),
+		Locale:            text(claimLocale, p.Locale),
+		Email:             text(claimEmail, user.Email),
+		PhoneNumber:       text(claimPhoneNumber, p.PhoneNumber),
 	}
 	if set.Has(claimUpdatedAt) {
 		c.UpdatedAt = unix(user.UpdatedAt)
