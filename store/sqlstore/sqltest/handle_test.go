@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/store/sqlstore"
 	"github.com/opkit/opkit/store/sqlstore/sqltest/pgtest"
 	"github.com/opkit/opkit/store/sqlstore/sqltest/postgres"
@@ -105,4 +106,14 @@ func open(tb testing.TB, place string) *handle {
 		}
 	})
 	return h
+}
+
+// sentinel returns the error of package store that err is, nil if it is none.
+func sentinel(err error) error {
+	for _, target := range []error{store.ErrNotFound, store.ErrExists, store.ErrConsumed, store.ErrConflict} {
+		if errors.Is(err, target) {
+			return target
+		}
+	}
+	return nil
 }
