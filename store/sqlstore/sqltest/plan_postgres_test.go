@@ -3,7 +3,6 @@ package sqltest
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -29,12 +28,7 @@ type tracer struct {
 func (r *tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	args := data.Args
-	if len(args) > 0 {
-		if _, option := args[0].(pgx.QueryResultFormatsByOID); option { // of a query through database/sql
-			args = args[1:]
-		}
-	}
+	args := withoutOptions(data.Args)
 	if _, seen := r.args[data.SQL]; !seen && len(args) > 0 {
 		r.args[data.SQL] = args
 	}
@@ -42,6 +36,17 @@ func (r *tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.Trac
 }
 
 func (r *tracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// withoutOptions returns the arguments of a statement without what package stdlib
+// asks of pgx beside them.
+func withoutOptions(args []any) []any {
+	if len(args) > 0 {
+		if _, option := args[0].(pgx.QueryResultFormatsByOID); option {
+			return args[1:]
+		}
+	}
+	return args
+}
 
 // everyCall makes each call of each store on what populate stored.
 func everyCall(ctx context.Context, s store.Stores) []error {
@@ -266,20 +271,7 @@ func explainPostgres(t *testing.T, conn *sql.Conn, mode, text string, args []any
 	defer exec("DEALLOCATE explained")
 	literals := make([]string, len(args))
 	for i, arg := range args {
-		value, err := driver.DefaultParameterConverter.ConvertValue(arg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch value := value.(type) {
-		case nil:
-			literals[i] = "NULL"
-		case []byte:
-			literals[i] = fmt.Sprintf(`'\x%x'`, value)
-		case string:
-			literals[i] = "'" + strings.ReplaceAll(value, "'", "''") + "'"
-		default:
-			literals[i] = fmt.Sprint(value)
-		}
+		literals[i] = literal(arg)
 	}
 	var answer []byte
 	explain := "EXPLAIN (FORMAT JSON) EXECUTE explained (" + strings.Join(literals, ", ") + ")"
@@ -291,4 +283,23 @@ func explainPostgres(t *testing.T, conn *sql.Conn, mode, text string, args []any
 		t.Fatalf("%s: %v", answer, err)
 	}
 	return plans[0].Plan
+}
+
+// literal returns an argument as SQL has it.
+func literal(arg any) string {
+	switch arg := arg.(type) {
+	case nil:
+		return "NULL"
+	case []byte:
+		if arg == nil {
+			return "NULL"
+		}
+		return fmt.Sprintf(`'\x%x'`, arg)
+	case json.RawMessage:
+		return literal([]byte(arg))
+	case string:
+		return "'" + strings.ReplaceAll(arg, "'", "''") + "'"
+	default:
+		return fmt.Sprint(arg)
+	}
 }

@@ -1,0 +1,240 @@
+package sqltest
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opkit/opkit/store"
+)
+
+var rows = flag.Int("rows", 0, "how many records of each kind TestScale compares with 1,000, and fails if they make an operation more than twice as slow; "+
+	"0 for a few that it only reports about")
+
+const (
+	fewRows = 1000
+	// A batch is calls on the small and on the large database in turns. What counts
+	// is the batch with the lowest 99th percentile: others were disturbed by what
+	// else the machine had to do.
+	scaleBatches   = 5
+	scaleBatchSize = 300
+)
+
+// scaleOperations are the calls that requests and collection make. Each returns the
+// call to be measured on one of n records; number never repeats.
+var scaleOperations = []struct {
+	name    string
+	prepare func(ctx context.Context, s store.Stores, i, number int) (call func() error, err error)
+}{
+	{"CreateClient", func(ctx context.Context, s store.Stores, _, number int) (func() error, error) {
+		c := store.Client{
+			TenantID: "t", ID: nameOf("new client", number), Name: "My application", Dynamic: true, SecurityMode: store.ModeStrict,
+			RedirectURIs: []string{"https://app.example.com/auth/callback"}, CreatedAt: populated,
+		}
+		return func() error { return s.Clients.CreateClient(ctx, c) }, nil
+	}},
+	{"Client", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		return func() error { return second(s.Clients.Client(ctx, "t", nameOf("client", i))) }, nil
+	}},
+	{"UpdateClient", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		c, err := s.Clients.Client(ctx, "t", nameOf("client", i))
+		c.LastUsedAt, c.ConfirmedAt = populated, populated
+		return func() error { return s.Clients.UpdateClient(ctx, c) }, err
+	}},
+	{"Clients, 50", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		return func() error {
+			return second(s.Clients.Clients(ctx, "t", store.Page{After: nameOf("client", i), Limit: 50}))
+		}, nil
+	}},
+	{"IdleClients, 50", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		filter := store.IdleFilter{Confirmed: i%2 == 0, Before: populated.Add(time.Hour)}
+		return func() error {
+			return second(s.ClientSweeper.IdleClients(ctx, "t", filter, store.IdlePage{Limit: 50}))
+		}, nil
+	}},
+	{"RemoveClients, 1", func(ctx context.Context, s store.Stores, _, number int) (func() error, error) {
+		c := store.Client{TenantID: "t", ID: nameOf("removed client", number), Dynamic: true, CreatedAt: populated, Version: 1}
+		return func() error { return second(s.ClientSweeper.RemoveClients(ctx, "t", []store.Client{c})) }, s.Clients.CreateClient(ctx, c)
+	}},
+	{"UserByLogin", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		return func() error { return second(s.Users.UserByLogin(ctx, "t", "con", nameOf("login", i))) }, nil
+	}},
+	{"CreateSession", func(ctx context.Context, s store.Stores, i, number int) (func() error, error) {
+		session := store.Session{TenantID: "t", ID: digestOf("new session", number), SID: nameOf("new sid", number), UserID: userOf(i), ExpiresAt: populatedUntil}
+		return func() error { return s.Sessions.CreateSession(ctx, session) }, nil
+	}},
+	{"Session", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		return func() error { return second(s.Sessions.Session(ctx, "t", digestOf("session", i), populated)) }, nil
+	}},
+	{"UserSessions", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		return func() error { return second(s.Sessions.UserSessions(ctx, "t", userOf(i), store.Page{}, populated)) }, nil
+	}},
+	{"FindGrant", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		return func() error { return second(s.Grants.FindGrant(ctx, "t", userOf(i), nameOf("client", i), "")) }, nil
+	}},
+	{"CreateGrant", func(ctx context.Context, s store.Stores, i, number int) (func() error, error) {
+		g := store.Grant{TenantID: "t", ID: nameOf("new grant", number), UserID: nameOf("new user", number), ClientID: nameOf("client", i)}
+		return func() error { return s.Grants.CreateGrant(ctx, g) }, nil
+	}},
+	{"StartFamily", func(ctx context.Context, s store.Stores, i, number int) (func() error, error) {
+		f := store.Family{
+			TenantID: "t", ID: nameOf("new family", number), GrantID: nameOf("grant", i), UserID: userOf(i), ClientID: nameOf("client", i),
+			SID: nameOf("sid", i), ExpiresAt: populatedUntil,
+		}
+		return func() error { return second(s.Grants.StartFamily(ctx, f, populated)) }, nil
+	}},
+	{"Grant of a family", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		return func() error {
+			_, err := s.Grants.Grant(ctx, "t", nameOf("grant", i), nameOf("family", i), populated)
+			if err == store.ErrNotFound { // revoked below
+				err = nil
+			}
+			return err
+		}, nil
+	}},
+	{"RotateFamily", func(ctx context.Context, s store.Stores, i, number int) (func() error, error) {
+		f, err := s.Grants.Family(ctx, "t", nameOf("family", i), populated)
+		if err == store.ErrConsumed { // revoked below
+			return func() error { return nil }, nil
+		}
+		until := populatedUntil.Add(time.Duration(number) * time.Millisecond)
+		return func() error { return second(s.Grants.RotateFamily(ctx, "t", f.ID, f.Generation, until, populated)) }, err
+	}},
+	{"PutTicket", func(ctx context.Context, s store.Stores, _, number int) (func() error, error) {
+		t := store.Ticket{TenantID: "t", Kind: "par", ID: digestOf("new ticket", number), Data: make([]byte, 300), ExpiresAt: populatedUntil}
+		return func() error { return s.Tickets.PutTicket(ctx, t, populated) }, nil
+	}},
+	{"ConsumeTicket", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		return func() error {
+			_, err := s.Tickets.ConsumeTicket(ctx, "t", "par", digestOf("ticket", i), populated)
+			if err == store.ErrConsumed { // by chance it was taken before
+				err = nil
+			}
+			return err
+		}, nil
+	}},
+	{"RevokeFamily", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		return func() error { return s.Grants.RevokeFamily(ctx, "t", nameOf("family", i), populatedUntil, populated) }, nil
+	}},
+	{"RevokeFamilies of a session", func(ctx context.Context, s store.Stores, i, _ int) (func() error, error) {
+		return func() error {
+			return second(s.Grants.RevokeFamilies(ctx, "t", store.FamilyFilter{SID: nameOf("sid", i)}, populatedUntil, populated))
+		}, nil
+	}},
+	{"DeleteGrant", func(ctx context.Context, s store.Stores, _, number int) (func() error, error) {
+		id := nameOf("deleted grant", number)
+		if err := s.Grants.CreateGrant(ctx, store.Grant{TenantID: "t", ID: id, UserID: id}); err != nil {
+			return nil, err
+		}
+		_, err := s.Grants.StartFamily(ctx, store.Family{TenantID: "t", ID: id, GrantID: id, ExpiresAt: populatedUntil}, populated)
+		return func() error { return s.Grants.DeleteGrant(ctx, "t", id) }, err
+	}},
+	{"CollectFamilies, 10", func(ctx context.Context, s store.Stores, _, number int) (func() error, error) {
+		grant := nameOf("grant of expired", 0)
+		if number < 2 { // once for each database
+			if err := s.Grants.CreateGrant(ctx, store.Grant{TenantID: "t", ID: grant, UserID: grant}); err != nil {
+				return nil, err
+			}
+		}
+		for i := range 10 {
+			f := store.Family{TenantID: "t", ID: nameOf("expired", 10*number+i), GrantID: grant, ExpiresAt: populated}
+			if _, err := s.Grants.StartFamily(ctx, f, populated.Add(-time.Second)); err != nil {
+				return nil, err
+			}
+		}
+		return func() error {
+			if n, err := s.Grants.CollectFamilies(ctx, populated, 10); n != 10 || err != nil {
+				return fmt.Errorf("%d collected: %w", n, err)
+			}
+			return nil
+		}, nil
+	}},
+}
+
+func second(_ any, err error) error { return err }
+
+// An operation takes as long among a million records as among a thousand.
+func TestScale(t *testing.T) {
+	for _, engine := range engines {
+		t.Run(engine.name, func(t *testing.T) {
+			many := *rows
+			if many == 0 {
+				many = 2 * fewRows
+			}
+			sizes := [2]int{fewRows, many}
+			var handles [2]*handle
+			for i, n := range sizes {
+				handles[i] = open(t, engine.place(t))
+				started := time.Now()
+				populate(t, handles[i], n, "clients users user_logins sessions grants families tickets")
+				t.Logf("%d records of each of 7 kinds were written in %v: %d MB", n, time.Since(started).Round(time.Millisecond), size(t, handles[i])/1e6)
+			}
+			var report strings.Builder
+			for _, op := range scaleOperations {
+				var median, worst [2][]time.Duration
+				number := 0
+				for range scaleBatches {
+					var took [2][]time.Duration
+					for range batchSize() {
+						i := rand.Float64()
+						for size, n := range sizes {
+							call, err := op.prepare(t.Context(), handles[size].store.Stores(), int(i*float64(n)), number)
+							if err != nil {
+								t.Fatalf("%s among %d, before the call: %v", op.name, n, err)
+							}
+							started := time.Now()
+							err = call()
+							took[size] = append(took[size], time.Since(started))
+							if err != nil {
+								t.Fatalf("%s among %d: %v", op.name, n, err)
+							}
+							number++
+						}
+					}
+					for size := range sizes {
+						slices.Sort(took[size])
+						median[size] = append(median[size], took[size][len(took[size])/2])
+						worst[size] = append(worst[size], took[size][len(took[size])*99/100])
+					}
+				}
+				var p50, p99 [2]time.Duration
+				for size := range sizes {
+					p50[size], p99[size] = slices.Min(median[size]), slices.Min(worst[size])
+				}
+				ratio := float64(p99[1]) / float64(p99[0])
+				fmt.Fprintf(&report, "%-28s %10d %10d %10d %10d %8.2f\n", op.name,
+					p50[0].Microseconds(), p50[1].Microseconds(), p99[0].Microseconds(), p99[1].Microseconds(), ratio)
+				if *rows > 0 && ratio > 2 {
+					t.Errorf("%s: the 99th percentile is %v among %d records, %v among %d", op.name, p99[1], sizes[1], p99[0], sizes[0])
+				}
+			}
+			t.Logf("microseconds                 p50 %d  p50 %d  p99 %d  p99 %d  ratio of p99\n%s", sizes[0], sizes[1], sizes[0], sizes[1], report.String())
+		})
+	}
+}
+
+func batchSize() int {
+	if *rows == 0 {
+		return 20 // enough to see that every operation works
+	}
+	return scaleBatchSize
+}
+
+// size returns how many bytes the database has.
+func size(t *testing.T, h *handle) int64 {
+	t.Helper()
+	query := "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+	if isPostgres(h.place) {
+		query = "SELECT SUM(pg_total_relation_size(c.oid)) FROM pg_class AS c WHERE c.relname LIKE 'opkit%' AND c.relkind = 'r'"
+	}
+	var n int64
+	if err := h.write.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
