@@ -7,9 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/opkit/opkit/examples/internal/chromium"
 )
 
 // A person signs in through the demo application, both ways, and the application
@@ -156,11 +157,7 @@ func (p *person) navigate(address string) {
 // click clicks and waits for the page that follows.
 func (p *person) click(selector string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
-	defer cancel()
-	if _, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(selector))); err != nil {
-		p.t.Fatalf("clicking %s: %v", selector, err)
-	}
+	chromium.Click(p.t, p.ctx, selector)
 }
 
 func (p *person) visible(selector string) {

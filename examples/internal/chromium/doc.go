@@ -1,0 +1,3 @@
+// Package chromium drives a real browser in tests. Package browser does so without
+// one, where scripts do not matter.
+package chromium
