@@ -48,7 +48,7 @@ func (h *hostApplication) signIn(b *browser, w *world, user string, at time.Time
 	b.client.Jar.SetCookies(u, []*http.Cookie{{Name: "who", Value: user, Path: "/"}})
 }
 
-func newHostWorld(t *testing.T, mount string) (*world, *hostApplication) {
+func newHostWorld(t *testing.T, mount string, change ...func(*opkit.Config)) (*world, *hostApplication) {
 	t.Helper()
 	h := &hostApplication{}
 	users := map[string]store.User{"ada": {Email: "ada@host.example"}, "eve": {Blocked: true}}
@@ -64,6 +64,9 @@ func newHostWorld(t *testing.T, mount string) (*world, *hostApplication) {
 				return u, nil
 			},
 		}}
+		for _, f := range change {
+			f(c)
+		}
 	}})
 	ctx := context.Background()
 	if err := w.stores.Connections.DeleteConnection(ctx, tenant.DefaultID, w.connection.ID); err != nil {

@@ -163,6 +163,10 @@ func (p *Provider) EndSession() http.Handler { return p.browser.EndSession() }
 // LegacyLogout serves the logout address of older SDKs (/v2/logout).
 func (p *Provider) LegacyLogout() http.Handler { return p.browser.LegacyLogout() }
 
+// CheckSession serves the page by which applications learn that the session has
+// changed. It and what belongs to it is there only if Endpoints.CheckSession is set.
+func (p *Provider) CheckSession() http.Handler { return p.browser.CheckSession() }
+
 // Token serves the token endpoint (/oauth/token).
 func (p *Provider) Token() http.Handler { return httpx.CORS(p.tokens.Token(), http.MethodPost) }
 

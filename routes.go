@@ -41,6 +41,7 @@ func newRoutes(p *Provider) *routes {
 	add(e.LoginCallback, p.LoginCallback())
 	add(e.EndSession, p.EndSession())
 	add(e.LegacyLogout, p.LegacyLogout())
+	add(e.CheckSession, p.CheckSession())
 	add(e.Token, p.Token())
 	add(e.UserInfo, p.UserInfo())
 	add(e.Revocation, p.Revocation())

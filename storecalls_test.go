@@ -197,10 +197,20 @@ func (s countedTickets) DeleteTicket(ctx context.Context, tenant, kind string, i
 }
 
 // What each request costs in store calls, with a warm cache.
-func TestStoreCalls(t *testing.T) {
+func TestStoreCalls(t *testing.T) { storeCalls(t, func(*opkit.Config) {}, nil) }
+
+// Pairwise subjects and session management ask no store for more.
+func TestStoreCallsWithSectorsAndSessions(t *testing.T) {
+	storeCalls(t, managed, map[string]any{"subject_type": "pairwise"})
+}
+
+func storeCalls(t *testing.T, change func(*opkit.Config), metadata map[string]any) {
 	c := &counted{}
-	w := newWorld(t, options{permissive: true, stores: c.stores(), config: func(cfg *opkit.Config) { cfg.CacheStaleness = time.Hour }})
-	app := w.register(nil)
+	w := newWorld(t, options{permissive: true, stores: c.stores(), config: func(cfg *opkit.Config) {
+		cfg.CacheStaleness = time.Hour
+		change(cfg)
+	}})
+	app := w.register(metadata)
 	b := newBrowser(t)
 	// Warm up: consent is given, the client confirmed, every record cached.
 	tokens := w.redeem(app, w.authorizeIn(b, app).Get("code")).json(t)
@@ -223,7 +233,7 @@ func TestStoreCalls(t *testing.T) {
 		newBrowser(t).get(w.issuer + "/.well-known/openid-configuration")
 		newBrowser(t).get(w.endpoint.JWKS)
 	})
-	measure("registration", 2, func() { w.register(nil) })
+	measure("registration", 2, func() { w.register(metadata) })
 	measure("client_credentials", 0, func() { w.managementToken() })
 	measure("code flow with login", 7, func() {
 		if res := w.redeem(app, w.authorize(app).Get("code")); res.StatusCode != http.StatusOK {

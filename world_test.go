@@ -143,7 +143,10 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/.well-known/oauth-authorization-server", p.Metadata())
 	}
 	e := *w.provider.Tenants().Endpoints()
-	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.EndSession, &e.LegacyLogout, &e.PushedAuthorizationRequest, &e.Revocation, &e.Introspection} {
+	if o.mount == "handlers" && e.CheckSession != tenant.NotMounted {
+		mux.Handle("GET "+e.CheckSession, w.provider.CheckSession())
+	}
+	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.EndSession, &e.LegacyLogout, &e.PushedAuthorizationRequest, &e.Revocation, &e.Introspection, &e.CheckSession} {
 		*field = w.issuer + *field
 	}
 	w.endpoint = e

@@ -65,6 +65,7 @@ type Authorizer struct {
 	cfg          Config
 	pages        *pages
 	transactions *seal.Box
+	states       *seal.Box // of the browser, for session management
 	crossOrigin  *http.CrossOriginProtection
 	pushes       pushLimit
 	notifier     *notifier
@@ -83,6 +84,10 @@ func New(cfg Config) (*Authorizer, error) {
 	if err != nil {
 		return nil, err
 	}
+	states, err := seal.New("browser-state", cfg.Secrets...)
+	if err != nil {
+		return nil, err
+	}
 	parsed, err := parsePages(cfg.Pages)
 	if err != nil {
 		return nil, err
@@ -98,7 +103,7 @@ func New(cfg Config) (*Authorizer, error) {
 		cfg.Outbound = httpx.NewOutbound(httpx.OutboundConfig{})
 	}
 	return &Authorizer{
-		cfg: cfg, pages: parsed, transactions: box,
+		cfg: cfg, pages: parsed, transactions: box, states: states,
 		crossOrigin: http.NewCrossOriginProtection(),
 		notifier:    newNotifier(cfg.Tokens, cfg.Outbound, cfg.Logger),
 		objects:     newObjectFetcher(cfg.Outbound, cfg.Now),

@@ -28,6 +28,7 @@ func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request,
 		a.refuse(w, r, q, err)
 		return
 	}
+	q.allowedBefore = grant.ID != ""
 	if a.needsConsent(q, &grant) {
 		if q.prompt.none {
 			// Anybody can register and ask silently, in a hidden frame. A stranger whom
@@ -129,7 +130,7 @@ func (a *Authorizer) Consent() http.Handler {
 			a.refuse(w, r, q, oauth.Errorf(oauth.CodeAccessDenied, "the user refused"))
 			return
 		}
-		s, err := a.consentingSession(r, q, tx)
+		s, err := a.consentingSession(w, r, q, tx)
 		if err != nil {
 			a.refuse(w, r, q, err)
 			return
@@ -157,7 +158,7 @@ func (a *Authorizer) Consent() http.Handler {
 
 // consentingSession returns the session that the consent page was shown in. The
 // demands of prompt and max_age were met then and are not raised again.
-func (a *Authorizer) consentingSession(r *http.Request, q *request, tx transaction) (*signedIn, error) {
+func (a *Authorizer) consentingSession(w http.ResponseWriter, r *http.Request, q *request, tx transaction) (*signedIn, error) {
 	id := sessionDigest(r, q.tenant)
 	if id.IsZero() {
 		return nil, nil
@@ -169,6 +170,7 @@ func (a *Authorizer) consentingSession(r *http.Request, q *request, tx transacti
 	if err != nil {
 		return nil, err
 	}
+	a.noteSession(w, r, q, &session)
 	if session.SID != tx.SID || !session.AuthenticatedAt.Equal(tx.AuthenticatedAt) {
 		return nil, nil
 	}

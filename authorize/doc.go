@@ -39,6 +39,13 @@
 //	frames to load? ── no ─▶ redirect with state, or a page
 //	      └─ yes ─▶ page with hidden frames, which goes on by itself
 //
+// # Session management
+//
+// Where it is mounted, a cookie that scripts can read follows the session: it
+// changes when somebody signs in or out, and stays when the same user signs in
+// again. Responses carry a salted hash of it (session_state), and a page that
+// applications embed compares. Nothing of it is stored.
+//
 // # Pages
 //
 // The built-in pages are plain HTML and work without JavaScript. Each is a

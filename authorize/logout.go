@@ -143,6 +143,7 @@ func (a *Authorizer) endSession(w http.ResponseWriter, r *http.Request, q *logou
 		}
 		frames = a.logoutFrames(r.Context(), q.tenant, session, clients)
 	}
+	a.forgetSession(w, r, q.tenant)
 	if !sessionDigest(r, q.tenant).IsZero() {
 		cookie := newCookie(q.tenant, sessionCookie, "")
 		cookie.MaxAge = -1

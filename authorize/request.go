@@ -54,6 +54,12 @@ type request struct {
 	acrRequired bool
 	// connection is the name of the connection that the request prefers.
 	connection string
+
+	// What the response is to say for session management: whether the session was
+	// looked for, the browser's state, and whether the user allowed the client
+	// something before.
+	sessionKnown, allowedBefore bool
+	browserState                string
 }
 
 // redirectable reports whether errors may be sent to the client.

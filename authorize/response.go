@@ -3,6 +3,7 @@ package authorize
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +27,10 @@ type Parameter struct{ Name, Value string }
 func (a *Authorizer) send(w http.ResponseWriter, r *http.Request, q *request, params []Parameter) {
 	if q.state != "" {
 		params = append(params, Parameter{"state", q.state})
+	}
+	failed := slices.ContainsFunc(params, func(p Parameter) bool { return p.Name == "error" })
+	if state := a.sessionState(w, q, failed); state != "" {
+		params = append(params, Parameter{"session_state", state})
 	}
 	// RFC 9207: every response says who answers, or a client of several providers
 	// can be made to send one's code to another.

@@ -94,8 +94,12 @@ func (a *Authorizer) currentSession(w http.ResponseWriter, r *http.Request, q *r
 		}
 	}
 	session, err := a.followHost(w, r, q, usable, session)
-	if err != nil || session == nil {
+	if err != nil {
 		return nil, err
+	}
+	a.noteSession(w, r, q, session)
+	if session == nil {
+		return nil, nil
 	}
 	if q.prompt.login || !slices.ContainsFunc(usable, func(c store.Connection) bool { return c.ID == session.ConnectionID }) {
 		return nil, nil
@@ -174,6 +178,7 @@ func (a *Authorizer) startSession(w http.ResponseWriter, r *http.Request, q *req
 	cookie := newCookie(q.tenant, sessionCookie, value)
 	cookie.MaxAge = int(hours(q.tenant.Settings().SessionLifetime, defaultSessionLifetime) / time.Second)
 	http.SetCookie(w, cookie)
+	a.noteSession(w, r, q, &s)
 	return s, nil
 }
 

@@ -11,8 +11,8 @@ import (
 const NotMounted = "-"
 
 // Endpoints says where endpoints are: a path below the issuer ("/authorize") or
-// an absolute URL. Empty means the default path, [NotMounted] that there is none;
-// the metadata then does not mention it.
+// an absolute URL. Empty means the default path, if one is named, [NotMounted] that
+// there is none; the metadata then does not mention it.
 type Endpoints struct {
 	Authorization string // /authorize
 	Login         string // /login
@@ -35,6 +35,12 @@ type Endpoints struct {
 	DeviceActivation           string // likewise
 	EndSession                 string // /oidc/logout
 	LegacyLogout               string // /v2/logout
+
+	// CheckSession is the page of OpenID Connect Session Management, such as
+	// /oidc/session/check. Empty: there is none. It is no default because it needs a
+	// cookie that scripts can read, tells every application in the browser when users
+	// sign in and out, and works in fewer browsers with every year.
+	CheckSession string
 
 	// Management is the root of the management API, without a trailing slash.
 	Management string // /api/v2
@@ -88,6 +94,7 @@ func (e Endpoints) resolved() (Endpoints, error) {
 		{"DeviceActivation", &e.DeviceActivation, "/activate"},
 		{"EndSession", &e.EndSession, "/oidc/logout"},
 		{"LegacyLogout", &e.LegacyLogout, "/v2/logout"},
+		{"CheckSession", &e.CheckSession, NotMounted},
 		{"Management", &e.Management, "/api/v2"},
 	} {
 		if *endpoint.value == "" {

@@ -33,6 +33,7 @@ type metadata struct {
 	PushedAuthorizationRequestEndpoint                 string   `json:"pushed_authorization_request_endpoint,omitempty"` // RFC 9126 §5
 	DeviceAuthorizationEndpoint                        string   `json:"device_authorization_endpoint,omitempty"`         // RFC 8628 §4
 	EndSessionEndpoint                                 string   `json:"end_session_endpoint,omitempty"`                  // RP-Initiated Logout §2.1
+	CheckSessionIframe                                 string   `json:"check_session_iframe,omitempty"`                  // Session Management §3.3
 	ScopesSupported                                    []string `json:"scopes_supported,omitempty"`
 	ResponseTypesSupported                             []string `json:"response_types_supported,omitempty"`
 	ResponseModesSupported                             []string `json:"response_modes_supported,omitempty"`
@@ -84,6 +85,7 @@ func newMetadata(t *Tenant, e *Endpoints, c *Capabilities) *httpx.Document {
 		PushedAuthorizationRequestEndpoint: t.URL(e.PushedAuthorizationRequest),
 		DeviceAuthorizationEndpoint:        t.URL(e.DeviceAuthorization),
 		EndSessionEndpoint:                 t.URL(e.EndSession),
+		CheckSessionIframe:                 t.URL(e.CheckSession),
 		ScopesSupported:                    c.Scopes,
 		SubjectTypesSupported:              c.SubjectTypes,
 		IDTokenSigningAlgValuesSupported:   c.IDTokenSigningAlgs,

@@ -31,6 +31,7 @@ func TestMetadataOfEverything(t *testing.T) {
 	d, _ := newDirectory(t, func(cfg *tenant.Config) {
 		cfg.Issuer = "https://login.example.com/"
 		cfg.Settings.Flags.EnableDynamicClientRegistration = true
+		cfg.Endpoints.CheckSession = "/oidc/session/check"
 		cfg.Capabilities = tenant.Capabilities{
 			ResponseTypes: []string{"code", "id_token token"}, ResponseModes: []string{"query"}, GrantTypes: []string{"authorization_code"},
 			Scopes: []string{"openid"}, Claims: []string{"sub"}, Prompts: []string{"none"},
@@ -53,6 +54,7 @@ func TestMetadataOfEverything(t *testing.T) {
 		"pushed_authorization_request_endpoint":                    "https://login.example.com/oauth/par",
 		"device_authorization_endpoint":                            "https://login.example.com/oauth/device/code",
 		"end_session_endpoint":                                     "https://login.example.com/oidc/logout",
+		"check_session_iframe":                                     "https://login.example.com/oidc/session/check",
 		"scopes_supported":                                         list("openid"),
 		"response_types_supported":                                 list("code", "id_token token"),
 		"response_modes_supported":                                 list("query"),
@@ -95,7 +97,7 @@ func TestMetadataDoesNotMentionWhatIsNotMounted(t *testing.T) {
 		cfg.Endpoints = tenant.Endpoints{
 			Authorization: no, Login: no, Consent: no, LoginCallback: no, Token: no, UserInfo: no, JWKS: no, Registration: no,
 			Revocation: no, Introspection: no, PushedAuthorizationRequest: no, DeviceAuthorization: no, DeviceActivation: no,
-			EndSession: no, Management: no,
+			EndSession: no, CheckSession: no, Management: no,
 		}
 		cfg.Settings.Flags.EnableDynamicClientRegistration = true
 		cfg.Capabilities.TokenEndpointAuthMethods = []string{"none"}

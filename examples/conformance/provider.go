@@ -35,6 +35,7 @@ func newProvider(ctx context.Context, o options, logger *slog.Logger) (*opkit.Pr
 			// without PKCE, which strict applications may not.
 			DynamicClientRegistrationSecurityMode: store.ModePermissive,
 		},
+		Endpoints: tenant.Endpoints{CheckSession: "/oidc/session/check"},
 		// A module looks for the logo that its client registered.
 		InsecureHotlinkLogos: true,
 		// The suite addresses assertions to the token endpoint; one module names the
