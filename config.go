@@ -43,8 +43,8 @@ type Config struct {
 	Secret []byte
 
 	// PreviousSecrets still open what they sealed. To replace Secret, move it here
-	// and keep it until the longest-lived refresh token has been used or expired, each
-	// tenant has served a request, and every signing key has been replaced, see Keys;
+	// and keep it until the longest-lived refresh token has been used or expired, Run
+	// has gone over the tenants, and every signing key has been replaced, see Keys;
 	// [tenant.Directory.RotateSigningKey] hastens that.
 	PreviousSecrets [][]byte
 

@@ -288,8 +288,9 @@ func (s *keySet) statusOf(kid string) store.SigningKey {
 	return store.SigningKey{}
 }
 
-// MaintainKeys makes the next keys of all tenants where it is time to, and deletes
-// those that nobody needs any more. opkit's Provider.Run calls it every ten
+// MaintainKeys makes the next keys of all tenants where it is time to, deletes
+// those that nobody needs any more, and seals the salts of pairwise subjects anew
+// that a former secret sealed. opkit's Provider.Run calls it every ten
 // minutes; a host without Run may call it whenever it likes, on any number of nodes
 // at once. Failures of one tenant are logged; the error is that of listing the
 // tenants, or the context's.
@@ -304,6 +305,7 @@ func (d *Directory) MaintainKeys(ctx context.Context) error {
 			return err
 		}
 		for i := range tenants {
+			d.resealSalt(ctx, nil, &tenants[i])
 			if err := d.maintainKeys(ctx, tenants[i].ID); err != nil {
 				if ctx.Err() != nil {
 					return ctx.Err()

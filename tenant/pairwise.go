@@ -104,16 +104,18 @@ func (d *Directory) makeSalt(ctx context.Context, id string) ([]byte, error) {
 }
 
 // resealSalt seals the salt of a record that was just read with the secret that
-// seals now, so that a former secret can go. It is housekeeping: whatever goes
-// wrong fails nothing, and another node that was faster did the same.
+// seals now, so that a former secret can go. e is the tenant's entry, if it has one.
+// It is housekeeping: whatever goes wrong fails nothing, and another node that was
+// faster did the same.
 func (d *Directory) resealSalt(ctx context.Context, e *entry, record *store.Tenant) {
 	if len(record.PairwiseSalt) == 0 || d.salts.Current(record.PairwiseSalt, record.ID) {
 		return
 	}
 	salt, err := d.openSalt(record)
 	if err == nil {
-		// While it can be opened: a node that has the newer secret may be next to seal.
-		e.salt.Store(&salt)
+		if e != nil { // while it can be opened: a node with a newer secret may be next to seal
+			e.salt.Store(&salt)
+		}
 		changed := record.Clone()
 		changed.PairwiseSalt = d.salts.Seal(salt, record.ID)
 		err = d.cfg.Stores.Tenants.UpdateTenant(ctx, changed)

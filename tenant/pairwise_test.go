@@ -103,6 +103,27 @@ func TestPairwiseIdentifiersSurviveSecrets(t *testing.T) {
 	}
 }
 
+// A tenant that nobody asks for keeps its salt as well.
+func TestPairwiseSaltIsSealedAnewByMaintenance(t *testing.T) {
+	d, stores := newDirectory(t, nil)
+	want := pairwise(t, d, "sub", "app.example", "auth0|1")
+	newer := bytes.Repeat([]byte("n"), 32)
+	open := func(secrets ...[]byte) *tenant.Directory {
+		t.Helper()
+		d, err := tenant.New(tenant.Config{Stores: stores, Secrets: secrets, Issuer: issuer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if err := open(newer, secret).MaintainKeys(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got := pairwise(t, open(newer), "sub", "app.example", "auth0|1"); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // A salt that cannot be opened is an error and stays what it is: a new one would
 // make everybody somebody else.
 func TestPairwiseSaltIsNeverReplaced(t *testing.T) {
