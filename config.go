@@ -135,6 +135,8 @@ type RegistrationConfig struct {
 	Limiter dcr.Limiter
 	// Rate is that of the default limiter.
 	Rate dcr.Rate
+	// Lifecycle says how long registrations are kept that nobody uses.
+	Lifecycle dcr.Lifecycle
 }
 
 // PasswordConfig tunes how passwords are checked, see [connection.Config].

@@ -19,9 +19,11 @@ const (
 )
 
 // Run replaces signing keys by schedule (see [tenant.Directory.MaintainKeys]) and
-// removes expired tickets, sessions and families until ctx ends, and returns its
-// error. Any number of nodes may run it at the same time. A provider works without
-// Run; its stores then grow, and its keys stay until somebody rotates them.
+// removes what is over: expired tickets, sessions and families, and applications
+// that registered themselves and that nobody uses (see [dcr.Registrar.Sweep]). It
+// ends with ctx and returns its error. Any number of nodes may run it at the same
+// time. A provider works without Run; its stores then grow, and its keys stay until
+// somebody rotates them.
 func (p *Provider) Run(ctx context.Context) error {
 	ticker := time.NewTicker(collectInterval)
 	defer ticker.Stop()
@@ -56,6 +58,9 @@ func (p *Provider) collect(ctx context.Context) {
 				break
 			}
 		}
+	}
+	if err := p.registrar.Sweep(ctx); err != nil && ctx.Err() == nil {
+		p.cfg.Logger.ErrorContext(ctx, "collection failed", "what", "clients", "err", err)
 	}
 }
 

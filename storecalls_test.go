@@ -21,6 +21,7 @@ func (c *counted) stores() store.Stores {
 	s.Tenants = countedTenants{s.Tenants, c}
 	s.Connections = countedConnections{s.Connections, c}
 	s.Clients = countedClients{s.Clients, c}
+	s.ClientSweeper = countedSweeper{s.ClientSweeper, c}
 	s.APIs = countedAPIs{s.APIs, c}
 	s.ClientGrants = countedClientGrants{s.ClientGrants, c}
 	s.SigningKeys = countedKeys{s.SigningKeys, c}
@@ -69,6 +70,21 @@ func (s countedClients) Client(ctx context.Context, tenant, id string) (store.Cl
 func (s countedClients) UpdateClient(ctx context.Context, client store.Client) error {
 	s.c.n.Add(1)
 	return s.ClientStore.UpdateClient(ctx, client)
+}
+
+type countedSweeper struct {
+	store.ClientSweeper
+	c *counted
+}
+
+func (s countedSweeper) CountProvisional(ctx context.Context, tenant string) (int, error) {
+	s.c.n.Add(1)
+	return s.ClientSweeper.CountProvisional(ctx, tenant)
+}
+
+func (s countedSweeper) IdleClients(ctx context.Context, tenant string, filter store.IdleFilter, page store.IdlePage) ([]store.Client, error) {
+	s.c.n.Add(1)
+	return s.ClientSweeper.IdleClients(ctx, tenant, filter, page)
 }
 
 type countedAPIs struct {
@@ -207,7 +223,7 @@ func TestStoreCallsWithSectorsAndSessions(t *testing.T) {
 func storeCalls(t *testing.T, change func(*opkit.Config), metadata map[string]any) {
 	c := &counted{}
 	w := newWorld(t, options{permissive: true, stores: c.stores(), config: func(cfg *opkit.Config) {
-		cfg.CacheStaleness = time.Hour
+		cfg.CacheStaleness = 48 * time.Hour
 		change(cfg)
 	}})
 	app := w.register(metadata)
@@ -257,4 +273,13 @@ func storeCalls(t *testing.T, change func(*opkit.Config), metadata map[string]an
 			t.Fatal(page.StatusCode)
 		}
 	})
+	// That a client is in use is written down once an hour: one call more, and one to
+	// read the record anew.
+	tokens = w.redeem(app, w.authorizeIn(b, app).Get("code")).json(t)
+	w.clock.advance(61 * time.Minute)
+	for _, most := range []int64{3, 3, 2, 2} {
+		measure("refresh after an hour", most, func() {
+			tokens = w.token(app, "grant_type", "refresh_token", "refresh_token", tokens["refresh_token"].(string)).json(t)
+		})
+	}
 }

@@ -54,11 +54,11 @@ func TestUnsignedIDTokenHasNoOtherWay(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		w := newWorld(t, options{permissive: true, config: func(c *opkit.Config) { c.InsecureUnsignedIDTokens = on }})
 		app := w.register(nil)
+		code := w.authorize(app).Get("code") // which confirms the client
 		stored, err := w.stores.Clients.Client(t.Context(), "default", app.id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		code := w.authorize(app).Get("code")
 		stored.Metadata = &store.ClientMetadata{IDTokenSignedResponseAlg: "none"}
 		if err := w.stores.Clients.UpdateClient(t.Context(), stored); err != nil {
 			t.Fatal(err)

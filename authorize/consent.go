@@ -250,10 +250,27 @@ func (a *Authorizer) mint(ctx context.Context, q *request, s *signedIn, grant st
 	return params, nil
 }
 
+// confirmClient makes sure that the client stays, before anything is granted to it.
+func (a *Authorizer) confirmClient(ctx context.Context, q *request) error {
+	client, err := a.cfg.Tokens.Confirm(ctx, q.client)
+	if errors.Is(err, store.ErrNotFound) {
+		q.redirectURI = "" // what proved it is gone
+		return errUnknownClient
+	}
+	// The user consented to what the page showed, not to what it became since.
+	if err == nil && client.Revision == q.client.Revision {
+		q.client = client
+	}
+	return err
+}
+
 // saveGrant makes sure that the grant exists and covers the scope and the claims.
 // Two pages that consent at the same time both succeed: the loser reads what the
 // winner wrote.
 func (a *Authorizer) saveGrant(ctx context.Context, q *request, s *signedIn, grant store.Grant) (store.Grant, error) {
+	if err := a.confirmClient(ctx, q); err != nil {
+		return store.Grant{}, err
+	}
 	scope, claims := q.consentScope(), q.consentClaims()
 	for range 3 {
 		now := a.now()

@@ -135,6 +135,13 @@ func (a *Authorizer) proveClient(ctx context.Context, q *request) error {
 	return nil
 }
 
+// errUnknownClient is for a page: a redirect URI is worth what the registration is
+// that it was proven by.
+var errUnknownClient = &oauth.Error{
+	Code: oauth.CodeInvalidClient, Status: http.StatusBadRequest,
+	Description: "The application is not registered here, or its registration has expired. The application has to register again.",
+}
+
 // findClient returns the client that a request names.
 func (a *Authorizer) findClient(ctx context.Context, t *tenant.Tenant, id string) (*store.Client, error) {
 	if id == "" {
@@ -142,10 +149,7 @@ func (a *Authorizer) findClient(ctx context.Context, t *tenant.Tenant, id string
 	}
 	client, err := a.cfg.Stores.Clients.Client(ctx, t.ID(), id)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, &oauth.Error{
-			Code: oauth.CodeInvalidClient, Status: http.StatusBadRequest,
-			Description: "The application is not registered here, or its registration has expired. The application has to register again.",
-		}
+		return nil, errUnknownClient
 	}
 	if err != nil {
 		return nil, err

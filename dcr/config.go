@@ -18,7 +18,8 @@ import (
 type Config struct {
 	// Stores keeps clients (Clients) and what goes with them when they are deleted
 	// (Grants, ClientGrants), initial access tokens (Tickets), and knows the scopes
-	// that exist (APIs).
+	// that exist (APIs). Without a ClientSweeper, which needs Tenants, registrations
+	// are kept for ever.
 	Stores store.Stores
 
 	// UncachedClients is Stores.Clients without a cache, which registration access
@@ -50,6 +51,9 @@ type Config struct {
 
 	// Rate is the rate of the default limiter. It is not used if Limiter is set.
 	Rate Rate
+
+	// Lifecycle says how long registrations are kept.
+	Lifecycle Lifecycle
 
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Empty:
 	// none; the peer's address counts.
@@ -90,7 +94,11 @@ type Registrar struct {
 	sectors  *sectorFetcher
 	uncached store.ClientStore
 
-	warnProxy sync.Once
+	lifecycle Lifecycle
+	sweeper   sweeper
+	ceiling   ceiling
+
+	warnProxy, warnSweeper sync.Once
 }
 
 // New checks cfg. It reads and writes no store and starts no goroutine.
@@ -99,8 +107,14 @@ func New(cfg Config) (*Registrar, error) {
 	case cfg.Stores.Clients == nil, cfg.Stores.APIs == nil, cfg.Stores.Grants == nil, cfg.Stores.ClientGrants == nil,
 		cfg.Stores.Tickets == nil:
 		return nil, errors.New("dcr: Config.Stores needs Clients, APIs, Grants, ClientGrants and Tickets")
+	case cfg.Stores.ClientSweeper != nil && cfg.Stores.Tenants == nil:
+		return nil, errors.New("dcr: Config.Stores.ClientSweeper needs Tenants")
 	case cfg.Tenants == nil:
 		return nil, errors.New("dcr: Config.Tenants is required")
+	}
+	lifecycle, err := cfg.Lifecycle.resolved()
+	if err != nil {
+		return nil, err
 	}
 	secrets, err := seal.New("client-secret", cfg.Secrets...)
 	if err != nil {
@@ -117,8 +131,10 @@ func New(cfg Config) (*Registrar, error) {
 	}
 	r := &Registrar{
 		cfg: cfg, limiter: cfg.Limiter, secrets: secrets, uncached: cfg.UncachedClients,
-		sectors: newSectorFetcher(cfg.Outbound, cfg.Now),
+		sectors: newSectorFetcher(cfg.Outbound, cfg.Now), lifecycle: lifecycle,
 	}
+	r.sweeper.unused = make(map[string]store.IdlePage)
+	r.ceiling.tenants = make(map[string]*population)
 	if r.uncached == nil {
 		r.uncached = cfg.Stores.Clients
 	}

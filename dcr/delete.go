@@ -13,7 +13,8 @@ const deletionTimeout = time.Minute
 
 // DeleteClient removes a client with everything that it holds: what users allowed
 // it, every token under that, and its client grants. It is the one way in which
-// clients go, whoever decided it.
+// clients go that hold something, whoever decided it; [Registrar.Sweep] removes
+// those that hold nothing.
 //
 // It takes several store calls, so ordered that tokens die first and the client's
 // record, by which a deletion can be asked for again, goes before nothing but

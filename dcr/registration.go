@@ -25,7 +25,8 @@ import (
 //	403 access_denied             the tenant did not switch registration on
 //	404, 405, 413, 415            invalid_request: no tenant here; not POST; more
 //	                              than 64 KiB; not application/json
-//	429 temporarily_unavailable   too many attempts, with Retry-After
+//	429 temporarily_unavailable   too many attempts, or too many applications that
+//	                              nobody has used yet, with Retry-After
 func (r *Registrar) Registration() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method != http.MethodPost {
@@ -80,6 +81,11 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request, t *tenant
 	// Last of all, when nothing else is wrong: this sends a request for a stranger.
 	if err := r.checkSectorDocument(req.Context(), m); err != nil {
 		return nil, err
+	}
+	if access == nil { // whoever was invited does not wait for strangers
+		if err := r.makeRoom(req.Context(), t.ID()); err != nil {
+			return nil, err
+		}
 	}
 	token := ""
 	if r.configurationURL(t) != "" {

@@ -77,6 +77,6 @@ func (i *Issuer) FrontChannel(ctx context.Context, t *tenant.Tenant, client *sto
 			return FrontChannel{}, err
 		}
 	}
-	i.used(ctx, client, true, m.now)
+	i.used(ctx, client, m.now)
 	return out, nil
 }

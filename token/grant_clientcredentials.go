@@ -18,7 +18,8 @@ import (
 const clientSubject = "@clients"
 
 // clientCredentials issues an access token to the client itself. No user is
-// involved, so there is no grant and no family, and nothing is written.
+// involved, so there is no grant and no family, and nothing is written but, now and
+// then, that the client is in use.
 func (i *Issuer) clientCredentials(ctx context.Context, r *request) (*response, error) {
 	// RFC 6749 §4.4: confidential clients only.
 	if r.client.TokenEndpointAuthMethod == "none" {
@@ -71,6 +72,9 @@ func (i *Issuer) clientCredentials(ctx context.Context, r *request) (*response, 
 	if err != nil {
 		return nil, err
 	}
+	if err := i.confirmClient(ctx, r); err != nil {
+		return nil, err
+	}
 	lifetime := i.lifetime(&api)
 	accessToken, err := i.signAccessToken(ctx, r.tenant, &api, accessTokenPayload{
 		Subject:  r.client.ID + clientSubject,
@@ -82,7 +86,7 @@ func (i *Issuer) clientCredentials(ctx context.Context, r *request) (*response, 
 	if err != nil {
 		return nil, err
 	}
-	i.used(ctx, r.client, false, r.now)
+	i.used(ctx, r.client, r.now)
 	// RFC 6749 §4.4.3: no refresh token.
 	return &response{
 		AccessToken: accessToken,
@@ -102,15 +106,31 @@ func (i *Issuer) clientCredentialsForNoAPI(ctx context.Context, r *request) (*re
 	if _, err := clientScope(nil, r.form.Get("scope")); err != nil {
 		return nil, err
 	}
+	if err := i.confirmClient(ctx, r); err != nil {
+		return nil, err
+	}
 	at := openedToken{
 		clientID: r.client.ID, userID: r.client.ID + clientSubject, issued: r.now, expires: r.now.Add(i.accessTokenLifetime),
 	}
-	i.used(ctx, r.client, false, r.now)
+	i.used(ctx, r.client, r.now)
 	return &response{
 		AccessToken: i.accessTokens.SealString(at.encode(), r.tenant.ID()),
 		TokenType:   "Bearer",
 		ExpiresIn:   int64(i.accessTokenLifetime.Seconds()),
 	}, nil
+}
+
+// confirmClient makes sure that the client stays, since no grant of a user keeps it.
+func (i *Issuer) confirmClient(ctx context.Context, r *request) error {
+	client, err := i.Confirm(ctx, r.client)
+	if errors.Is(err, store.ErrNotFound) {
+		return oauth.WithCause(err, oauth.CodeInvalidClient, "the client's registration has expired; it has to register again")
+	}
+	if err != nil {
+		return err
+	}
+	r.client = client
+	return nil
 }
 
 // requestedAudience returns the one API that a request names, by audience or by

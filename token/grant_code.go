@@ -118,7 +118,7 @@ func (i *Issuer) redeemCode(ctx context.Context, r *request) (*response, error) 
 	if offline {
 		answer.RefreshToken = i.sealRefreshToken(r.tenant, rt)
 	}
-	i.used(ctx, r.client, true, r.now)
+	i.used(ctx, r.client, r.now)
 	return answer, nil
 }
 

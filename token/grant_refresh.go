@@ -89,7 +89,7 @@ func (i *Issuer) refresh(ctx context.Context, r *request) (*response, error) {
 		return nil, err
 	}
 	answer.RefreshToken = i.sealRefreshToken(r.tenant, rt.successor(family))
-	i.used(ctx, r.client, false, r.now)
+	i.used(ctx, r.client, r.now)
 	return answer, nil
 }
 

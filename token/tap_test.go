@@ -18,6 +18,8 @@ type tap struct {
 	mu    sync.Mutex
 	calls map[string]int
 	fail  func(method string) bool
+	// before is called before each call that is counted. Nil: nothing is.
+	before func(method string)
 }
 
 // errStore is what a failing store answers; its text must never reach a client.
@@ -25,6 +27,9 @@ var errStore = errors.New("pq: relation \"secret_table\" does not exist at store
 
 // hit counts a call and returns the error to answer it with.
 func (t *tap) hit(method string) error {
+	if t.before != nil {
+		t.before(method)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.calls == nil {

@@ -16,6 +16,10 @@ func BenchmarkStores(b *testing.B) {
 	storetest.Benchmark(b, func(b *testing.B) store.Stores { return memstore.New().Stores() })
 }
 
+func BenchmarkSweep(b *testing.B) {
+	storetest.BenchmarkSweep(b, func(b *testing.B) store.Stores { return memstore.New().Stores() })
+}
+
 // BenchmarkBytesPerClient reports what one stored registration keeps alive: a
 // name, two redirect URIs of 35 bytes, an identifier of 32 and a digest.
 func BenchmarkBytesPerClient(b *testing.B) {

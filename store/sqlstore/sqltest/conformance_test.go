@@ -139,3 +139,9 @@ func Benchmark(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkSweep(b *testing.B) {
+	storetest.BenchmarkSweep(b, func(b *testing.B) store.Stores {
+		return open(b, filepath.Join(b.TempDir(), "opkit.db")).store.Stores()
+	})
+}
