@@ -39,7 +39,8 @@ type Config struct {
 	Stores store.Stores
 
 	// Secret seals private keys at rest, opaque tokens and what travels through the
-	// browser: at least 32 random bytes, equal on all nodes and after every start.
+	// browser: at least 32 random bytes, equal on all nodes and after every start. The
+	// key that applications encrypt request objects to is derived from it.
 	Secret []byte
 
 	// PreviousSecrets still open what they sealed. To replace Secret, move it here

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // Whatever the request: never a 5xx, never a redirect to an address that the
@@ -52,6 +54,49 @@ func FuzzAuthorization(f *testing.F) {
 		}
 		if !strings.Contains(location, "iss="+url.QueryEscape(w.issuer)) {
 			t.Fatalf("no iss: %q", location)
+		}
+	})
+}
+
+// Whatever comes as a request object, in clear or encrypted to the provider: never a
+// 5xx, and only what the client signed leads anywhere but back to it.
+func FuzzRequestObject(f *testing.F) {
+	w := newWorld(f, options{})
+	app := w.register(map[string]any{
+		"jwks": publicJWKS(jose.ES256), "require_signed_request_object": true,
+		"request_object_encryption_alg": "ECDH-ES", "request_object_encryption_enc": "A128GCM",
+	})
+	signed := w.sign(w.object(app))
+	f.Add(signed[:len(signed)-2]+"AA", true)
+	f.Add(unsignedObject(f, w.object(app)), true)
+	f.Add(w.encrypt(signed[:len(signed)-2]+"AA", "ECDH-ES", "A128GCM"), false)
+	f.Add(w.encrypt("x", "ECDH-ES", "A128GCM"), true)
+	f.Add(compact(`{"alg":"ES256","crit":["b64"],"b64":false}`, "{}", "x"), false)
+	f.Add("....", false)
+	handler := w.provider.Authorization()
+	encrypter, err := jose.NewEncrypter(jose.A128GCM, jose.Recipient{Algorithm: jose.ECDH_ES, Key: w.encryptionKey().Key}, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, object string, encrypt bool) {
+		if encrypt {
+			jwe, err := encrypter.Encrypt([]byte(object))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if object, err = jwe.CompactSerialize(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, query, _ := strings.Cut(w.authorizeURL(app, "request", object), "?")
+		r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
+		r.URL.RawQuery = query
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, r)
+		switch location := rec.Header().Get("Location"); {
+		case rec.Code == http.StatusBadRequest && location == "": // too large
+		case rec.Code != http.StatusFound || !strings.HasPrefix(location, appRedirectURI+"?error="):
+			t.Fatalf("status %d, Location %q", rec.Code, location)
 		}
 	})
 }

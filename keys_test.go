@@ -210,7 +210,8 @@ func TestKeysThroughTheManagementAPI(t *testing.T) {
 			t.Fatalf("%d %s", res.StatusCode, res.body)
 		}
 		after := w.jwks()
-		if len(after.Keys) != 4 || len(after.Key(res.json(t)["kid"].(string))) != 1 || len(before.Key(res.json(t)["kid"].(string))) != 0 {
+		if len(after.Keys) != 5 || // with the one to encrypt to
+			len(after.Key(res.json(t)["kid"].(string))) != 1 || len(before.Key(res.json(t)["kid"].(string))) != 0 {
 			t.Errorf("the JWKS after a rotation has %d keys", len(after.Keys))
 		}
 		for _, k := range before.Keys {

@@ -121,6 +121,8 @@ func capabilities(cfg *Config) tenant.Capabilities {
 		CodeChallengeMethods:         []string{"S256"},
 		SubjectTypes:                 token.SubjectTypes(),
 		RequestObjectSigningAlgs:     authorize.RequestObjectSigningAlgs(),
+		RequestObjectEncryptionAlgs:  authorize.RequestObjectEncryptionAlgs(),
+		RequestObjectEncryptionEncs:  authorize.RequestObjectEncryptionEncs(),
 		RequestObjectsByReference:    true,
 		ClaimsParameter:              true,
 		ACRValues:                    cfg.ACR.Supported(),

@@ -302,7 +302,8 @@ func TestRefusedRequestObjects(t *testing.T) {
 		}{
 			{"not a JWT", app, "x"},
 			{"two parts", app, "e30.e30"},
-			{"encrypted", app, "e30.e30.e30.e30.e30"},
+			{"encrypted, no algorithm registered", app, w.encrypt(valid, "ECDH-ES", "A128CBC-HS256")},
+			{"five parts", app, "e30.e30.e30.e30.e30"},
 			{"empty parts", app, ".."},
 			{"line break", app, valid[:10] + "\n" + valid[10:]},
 			{"padding", app, strings.Replace(valid, ".", "=.", 1)},

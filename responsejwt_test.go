@@ -21,16 +21,6 @@ func (w *world) me(accessToken string) *response {
 	return w.sendJSON(http.MethodGet, w.endpoint.UserInfo, accessToken, "")
 }
 
-// published returns the provider's public keys.
-func (w *world) published() jose.JSONWebKeySet {
-	w.t.Helper()
-	var set jose.JSONWebKeySet
-	if err := json.Unmarshal([]byte(newBrowser(w.t).get(w.endpoint.JWKS).body), &set); err != nil {
-		w.t.Fatal(err)
-	}
-	return set
-}
-
 // verified returns the claims of a JWS that the provider, or who has the secret,
 // signed with exactly that algorithm.
 func (w *world) verified(compact, alg, secret string) map[string]any {
@@ -41,8 +31,7 @@ func (w *world) verified(compact, alg, secret string) map[string]any {
 	}
 	var key any = []byte(secret)
 	if alg != "HS256" {
-		set := w.published()
-		keys := set.Key(jws.Signatures[0].Protected.KeyID)
+		keys := w.jwks().Key(jws.Signatures[0].Protected.KeyID)
 		if len(keys) != 1 {
 			w.t.Fatalf("kid %q is not published", jws.Signatures[0].Protected.KeyID)
 		}
@@ -283,6 +272,8 @@ func TestAdvertisedAlgorithmsCanBeRegistered(t *testing.T) {
 		"introspection_encrypted_response_alg": "introspection_encryption_alg_values_supported",
 		"introspection_encrypted_response_enc": "introspection_encryption_enc_values_supported",
 		"request_object_signing_alg":           "request_object_signing_alg_values_supported",
+		"request_object_encryption_alg":        "request_object_encryption_alg_values_supported",
+		"request_object_encryption_enc":        "request_object_encryption_enc_values_supported",
 	} {
 		advertised, _ := metadata[list].([]any)
 		if len(advertised) == 0 {

@@ -307,11 +307,13 @@ func refusals() []refusal {
 		member(name+" with a key for signatures", fmt.Sprintf(`"%s_alg":"ECDH-ES",`, name)+jwks(strings.Replace(ecKey, `"kid"`, `"use":"sig","kid"`, 1)), "jwks has no key for the "+name+"_alg 'ECDH-ES'")
 		member(name+" with a key for another algorithm", fmt.Sprintf(`"%s_alg":"ECDH-ES",`, name)+jwks(strings.Replace(ecKey, `"kid"`, `"alg":"ECDH-ES+A128KW","kid"`, 1)), "jwks has no key for the "+name+"_alg 'ECDH-ES'")
 	}
-	for _, name := range []string{"request_object_encryption_alg", "request_object_encryption_enc"} {
-		for _, alg := range []string{"none", "RS256", "RSA1_5", "A256GCM"} {
-			member(name+" "+alg, fmt.Sprintf("%q:%q", name, alg), name+": "+quote(alg)+" is not supported")
+	for _, alg := range []string{"none", "RSA1_5", "RSA-OAEP", "RSA-OAEP-256", "dir", "A256KW", "A256GCM", "PBES2-HS256+A128KW"} {
+		member("request_object_encryption_alg "+alg, fmt.Sprintf(`"request_object_encryption_alg":%q`, alg), "request_object_encryption_alg: "+quote(alg)+" is not one of ECDH-ES, ECDH-ES+A128KW, ECDH-ES+A256KW")
+		if alg != "A256GCM" {
+			member("request_object_encryption_enc "+alg, fmt.Sprintf(`"request_object_encryption_alg":"ECDH-ES","request_object_encryption_enc":%q`, alg), "request_object_encryption_enc: "+quote(alg)+" is not one of A128CBC-HS256, ")
 		}
 	}
+	member("request_object_encryption_enc alone", `"request_object_encryption_enc":"A128GCM"`, "request_object_encryption_enc needs request_object_encryption_alg")
 	for _, v := range []string{"Pairwise", "Public", "ephemeral"} {
 		member("subject_type "+v, `"subject_type":"`+v+`"`, "subject_type: "+quote(v)+" is not one of public, pairwise")
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/opkit/opkit/internal/clientauth"
 	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/tenant"
 )
 
 // What the provider supports, by member. A member with an empty list names
@@ -49,8 +50,8 @@ func (m *metadata) checkAlgorithms(unsignedIDTokens bool) error {
 		{"introspection_encrypted_response_alg", &x.IntrospectionEncryptedResponseAlg, clientauth.EncryptionAlgorithms},
 		{"introspection_encrypted_response_enc", &x.IntrospectionEncryptedResponseEnc, clientauth.ContentEncryptions},
 		{"request_object_signing_alg", &x.RequestObjectSigningAlg, requestObjectSigningAlgs},
-		{"request_object_encryption_alg", &x.RequestObjectEncryptionAlg, nil},
-		{"request_object_encryption_enc", &x.RequestObjectEncryptionEnc, nil},
+		{"request_object_encryption_alg", &x.RequestObjectEncryptionAlg, tenant.DecryptionAlgorithms},
+		{"request_object_encryption_enc", &x.RequestObjectEncryptionEnc, tenant.ContentEncryptions},
 		{"token_endpoint_auth_signing_alg", &x.TokenEndpointAuthSigningAlg, m.assertionAlgs()},
 	} {
 		if *choice.value == "" {
@@ -95,16 +96,16 @@ func (m *metadata) checkAlgorithms(unsignedIDTokens bool) error {
 	return nil
 }
 
-// encrypted are the pairs of members about what is encrypted to the client.
-func (m *metadata) encrypted() [3]struct {
+// encryption is a pair of members, NAME_alg and NAME_enc.
+type encryption struct {
 	name     string
 	alg, enc *string
-} {
+}
+
+// encrypted are those about what is encrypted to the client.
+func (m *metadata) encrypted() [3]encryption {
 	x := &m.extra
-	return [...]struct {
-		name     string
-		alg, enc *string
-	}{
+	return [...]encryption{
 		{"id_token_encrypted_response", &x.IDTokenEncryptedResponseAlg, &x.IDTokenEncryptedResponseEnc},
 		{"userinfo_encrypted_response", &x.UserInfoEncryptedResponseAlg, &x.UserInfoEncryptedResponseEnc},
 		{"introspection_encrypted_response", &x.IntrospectionEncryptedResponseAlg, &x.IntrospectionEncryptedResponseEnc},
@@ -114,7 +115,10 @@ func (m *metadata) encrypted() [3]struct {
 // checkEncryption applies OpenID Connect Dynamic Client Registration §2: enc needs
 // alg, and has a default if that is there.
 func (m *metadata) checkEncryption() error {
-	for _, e := range m.encrypted() {
+	responses := m.encrypted()
+	for _, e := range append(responses[:], encryption{
+		"request_object_encryption", &m.extra.RequestObjectEncryptionAlg, &m.extra.RequestObjectEncryptionEnc,
+	}) {
 		switch {
 		case *e.alg == "" && *e.enc != "":
 			return invalid(e.name+"_enc", "%s_enc needs %s_alg", e.name, e.name)

@@ -89,4 +89,12 @@
 // third-party applications can obtain tokens for it.
 //
 // Handlers of this package add no CORS headers; who mounts them decides.
+//
+// # The encryption key
+//
+// Beside the keys that sign, the JWKS has one key with use "enc", which clients may
+// encrypt request objects to (ECDH-ES with P-256). It is derived from the first of
+// Config.Secrets and differs for each tenant; keys of the other secrets still
+// decrypt. It lives as long as the secret, is no part of the schedule, and is never
+// in a KeySource.
 package tenant

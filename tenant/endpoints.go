@@ -63,6 +63,9 @@ type Capabilities struct {
 	EncryptionAlgs, EncryptionEncs []string
 	// RequestObjectSigningAlgs is empty if there are no request objects.
 	RequestObjectSigningAlgs []string
+	// RequestObjectEncryptionAlgs and RequestObjectEncryptionEncs are those of request
+	// objects that are encrypted to the key in the JWKS.
+	RequestObjectEncryptionAlgs, RequestObjectEncryptionEncs []string
 	// RequestObjectsByReference says that request objects at registered addresses are
 	// fetched.
 	RequestObjectsByReference bool

@@ -50,6 +50,8 @@ type keyring struct {
 	// forcedAt is when keys were last read because of an unknown kid. Guarded by
 	// reading.
 	forcedAt time.Time
+	// encryption are the keys that clients encrypt to, once somebody needed them.
+	encryption atomic.Pointer[[]encryptionKey]
 }
 
 func newKeyring() *keyring { return &keyring{reading: newGate(), making: newGate()} }
@@ -204,7 +206,7 @@ func (d *Directory) readKeys(ctx context.Context, t *Tenant) (*keySet, error) {
 	}
 	if known != nil && slices.EqualFunc(known.keys, set.keys, func(a, b timedKey) bool { return a.signingKey == b.signingKey }) {
 		set.document = known.document
-	} else if set.document, err = newJWKS(set.keys); err != nil {
+	} else if set.document, err = d.newJWKS(t, set.keys); err != nil {
 		return nil, err
 	}
 	t.keys.set.Store(set)
@@ -258,11 +260,18 @@ func (s *keySet) parsed(record *store.SigningKey) *signingKey {
 	return nil
 }
 
-func newJWKS(keys []timedKey) (*httpx.Document, error) {
+// newJWKS prepares the document: the keys that sign, or did, and the one that clients
+// encrypt to.
+func (d *Directory) newJWKS(t *Tenant, keys []timedKey) (*httpx.Document, error) {
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	for i := range keys {
 		set.Keys = append(set.Keys, keys[i].public)
 	}
+	encryption, err := d.encryptionKeys(t)
+	if err != nil {
+		return nil, err
+	}
+	set.Keys = append(set.Keys, encryption[0].public)
 	body, err := josejson.Marshal(set)
 	if err != nil {
 		return nil, fmt.Errorf("tenant: encoding the key set: %w", err)

@@ -60,6 +60,8 @@ type metadata struct {
 	ClaimsSupported                                    []string `json:"claims_supported,omitempty"`
 	ClaimsParameterSupported                           bool     `json:"claims_parameter_supported"`
 	RequestObjectSigningAlgValuesSupported             []string `json:"request_object_signing_alg_values_supported,omitempty"`
+	RequestObjectEncryptionAlgValuesSupported          []string `json:"request_object_encryption_alg_values_supported,omitempty"`
+	RequestObjectEncryptionEncValuesSupported          []string `json:"request_object_encryption_enc_values_supported,omitempty"`
 	RequestParameterSupported                          bool     `json:"request_parameter_supported"`
 	FrontchannelLogoutSupported                        bool     `json:"frontchannel_logout_supported,omitempty"` // Front-Channel Logout §3
 	FrontchannelLogoutSessionSupported                 bool     `json:"frontchannel_logout_session_supported,omitempty"`
@@ -103,6 +105,10 @@ func newMetadata(t *Tenant, e *Endpoints, c *Capabilities) *httpx.Document {
 		m.ACRValuesSupported = c.ACRValues
 		m.ClaimsParameterSupported = c.ClaimsParameter
 		m.RequestObjectSigningAlgValuesSupported = c.RequestObjectSigningAlgs
+		if m.JWKSURI != "" {
+			m.RequestObjectEncryptionAlgValuesSupported = c.RequestObjectEncryptionAlgs
+			m.RequestObjectEncryptionEncValuesSupported = c.RequestObjectEncryptionEncs
+		}
 		m.RequestParameterSupported = len(c.RequestObjectSigningAlgs) > 0
 		m.RequestURIParameterSupported = m.RequestParameterSupported && c.RequestObjectsByReference
 		m.RequireRequestURIRegistration = m.RequestURIParameterSupported

@@ -39,6 +39,7 @@ func TestMetadataOfEverything(t *testing.T) {
 			IntrospectionAuthMethods: []string{"client_secret_post"}, IntrospectionSigningAlgs: []string{"RS256"},
 			IDTokenSigningAlgs: []string{"RS256"}, CodeChallengeMethods: []string{"S256"}, SubjectTypes: []string{"public"}, ACRValues: []string{"1"},
 			RequestObjectSigningAlgs: []string{"RS256", "none"}, RequestObjectsByReference: true, ClaimsParameter: true,
+			RequestObjectEncryptionAlgs: []string{"ECDH-ES"}, RequestObjectEncryptionEncs: []string{"A128GCM"},
 			UserInfoSigningAlgs: []string{"ES256"}, EncryptionAlgs: []string{"ECDH-ES"}, EncryptionEncs: []string{"A128GCM"},
 		}
 	})
@@ -68,6 +69,8 @@ func TestMetadataOfEverything(t *testing.T) {
 		"userinfo_encryption_enc_values_supported":                 list("A128GCM"),
 		"introspection_encryption_alg_values_supported":            list("ECDH-ES"),
 		"introspection_encryption_enc_values_supported":            list("A128GCM"),
+		"request_object_encryption_alg_values_supported":           list("ECDH-ES"),
+		"request_object_encryption_enc_values_supported":           list("A128GCM"),
 		"userinfo_signing_alg_values_supported":                    list("ES256"),
 		"token_endpoint_auth_methods_supported":                    list("none"),
 		"token_endpoint_auth_signing_alg_values_supported":         list("ES256"),

@@ -9,6 +9,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
 )
 
 // This file encrypts to clients (RFC 7516) with the keys that they registered or
@@ -19,7 +20,7 @@ import (
 // not among them (RFC 8725 §3.2), nor is anything that keys on the client secret.
 var (
 	EncryptionAlgorithms = []string{"RSA-OAEP-256", "RSA-OAEP", "ECDH-ES", "ECDH-ES+A128KW", "ECDH-ES+A256KW"}
-	ContentEncryptions   = []string{"A128CBC-HS256", "A256CBC-HS512", "A128GCM", "A256GCM"}
+	ContentEncryptions   = tenant.ContentEncryptions
 )
 
 // DefaultContentEncryption is the enc of a client that registered only an alg
