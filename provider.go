@@ -228,3 +228,9 @@ func (p *Provider) SigningKeysAPI() http.Handler {
 func (p *Provider) InitialAccessTokensAPI() http.Handler {
 	return httpx.CORS(p.registrar.InitialAccessTokens(), http.MethodGet, http.MethodPost, http.MethodDelete)
 }
+
+// ClientSecretRotationAPI serves the replacement of client secrets
+// (/api/v2/clients/{id}/rotate-secret).
+func (p *Provider) ClientSecretRotationAPI() http.Handler {
+	return httpx.CORS(p.registrar.ClientSecretRotation(), http.MethodPost)
+}

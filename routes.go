@@ -62,6 +62,7 @@ func newRoutes(p *Provider) *routes {
 		rt.byAction[[2]string{e.Management + "/keys/signing/", "/revoke"}] = p.SigningKeysAPI()
 		add(e.Management+"/initial-access-tokens", p.InitialAccessTokensAPI())
 		rt.byID[e.Management+"/initial-access-tokens/"] = p.InitialAccessTokensAPI()
+		rt.byAction[[2]string{e.Management + "/clients/", "/rotate-secret"}] = p.ClientSecretRotationAPI()
 	}
 	return rt
 }

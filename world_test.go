@@ -139,6 +139,7 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/o/manage/keys/signing/", p.SigningKeysAPI())
 		mux.Handle("/o/manage/initial-access-tokens", p.InitialAccessTokensAPI())
 		mux.Handle("/o/manage/initial-access-tokens/{id}", p.InitialAccessTokensAPI())
+		mux.Handle("/o/manage/clients/{id}/rotate-secret", p.ClientSecretRotationAPI())
 		mux.Handle("/.well-known/openid-configuration", p.Metadata())
 		mux.Handle("/.well-known/oauth-authorization-server", p.Metadata())
 	}
@@ -191,7 +192,8 @@ func (w *world) populate(ready bool) {
 		TenantID: tn.ID(), ClientID: machineID, Audience: tn.ManagementAudience(), SubjectType: store.SubjectClient,
 		Scopes: []string{"read:tenant_settings", "update:tenant_settings", "read:connections", "update:connections", "create:connections", "delete:connections",
 			"read:signing_keys", "create:signing_keys", "update:signing_keys",
-			"read:initial_access_tokens", "create:initial_access_tokens", "delete:initial_access_tokens"},
+			"read:initial_access_tokens", "create:initial_access_tokens", "delete:initial_access_tokens",
+			"update:client_keys"},
 	})
 	must(err)
 	if ready {

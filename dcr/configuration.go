@@ -231,12 +231,12 @@ func (r *Registrar) replaced(old *store.Client, m *metadata, retry bool) (manage
 	known, secret := m.issued.clientSecret, "" // known: what can be sealed
 	switch {
 	case !m.hasSecret():
-		next.SecretDigest, known = store.Digest{}, ""
+		next.SecretDigest, next.PreviousSecret, known = store.Digest{}, nil, ""
 	case next.SecretDigest.IsZero(),
 		m.keysOnSecret() && len(next.SealedSecret) == 0 && known == "",
 		retry && old.Registration.IssuedSecret && known == "":
 		secret = alphanumeric(secretLength)
-		next.SecretDigest, known = store.DigestOf(secret), secret
+		next.SecretDigest, next.PreviousSecret, known = store.DigestOf(secret), nil, secret
 	}
 	switch {
 	case !m.hasSecret() || !m.keysOnSecret():

@@ -34,7 +34,8 @@ func (r *Registrar) CreateClient(ctx context.Context, c store.Client, secret str
 	if m.client.Metadata != nil {
 		m.extra, m.rare = *m.client.Metadata, true
 	}
-	m.client.Dynamic, m.client.SecretDigest, m.client.SealedSecret = false, store.Digest{}, nil
+	m.client.Dynamic, m.client.Registration = false, nil
+	m.client.SecretDigest, m.client.SealedSecret, m.client.PreviousSecret = store.Digest{}, nil, nil
 	if !m.client.FirstParty && m.client.SecurityMode == "" {
 		m.client.SecurityMode = store.ModeStrict
 	}

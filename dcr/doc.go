@@ -37,6 +37,7 @@
 // goes through the validation of a registration.
 //
 // [Registrar.CreateClient] creates the applications of the tenant's own.
-// [Registrar.DeleteClient] removes an application with everything it holds: each
-// way in which clients go leads through it.
+// [Registrar.RotateSecret] replaces a client secret. [Registrar.DeleteClient] removes
+// an application with everything it holds: each way in which clients go leads
+// through it.
 package dcr

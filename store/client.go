@@ -38,6 +38,8 @@ type Client struct {
 	// SealedSecret is kept only if the client registered an algorithm that keys
 	// on the secret itself (HS256, client_secret_jwt).
 	SealedSecret Sealed `json:"sealed_secret,omitempty"`
+	// PreviousSecret is what these replaced, while it may still be used. Nil: nothing.
+	PreviousSecret *PreviousSecret `json:"previous_secret,omitempty"`
 
 	RedirectURIs []string `json:"redirect_uris,omitempty"`
 	// GrantTypes and ResponseTypes are what the client registered. Empty means
@@ -119,6 +121,14 @@ type ClientMetadata struct {
 
 	RequirePushedAuthorizationRequests bool `json:"require_pushed_authorization_requests,omitempty"`
 	RequireSignedRequestObject         bool `json:"require_signed_request_object,omitempty"`
+}
+
+// PreviousSecret is a client secret that was replaced.
+type PreviousSecret struct {
+	Digest Digest `json:"digest,omitzero"`
+	// Sealed is kept as SealedSecret of [Client] is.
+	Sealed    Sealed    `json:"sealed,omitempty"`
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // ClientRegistration is what a client manages its registration with (RFC 7592).
@@ -204,6 +214,11 @@ func (c Client) Clone() Client {
 		m.RequestURIs = slices.Clone(m.RequestURIs)
 		m.PostLogoutRedirectURIs = slices.Clone(m.PostLogoutRedirectURIs)
 		c.Metadata = &m
+	}
+	if c.PreviousSecret != nil {
+		s := *c.PreviousSecret
+		s.Sealed = slices.Clone(s.Sealed)
+		c.PreviousSecret = &s
 	}
 	if c.Registration != nil {
 		r := *c.Registration

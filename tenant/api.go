@@ -36,6 +36,7 @@ var managementScopes = []store.APIScope{
 	{Value: ScopeReadInitialAccessTokens, Description: "Read initial access tokens, by their identifier"},
 	{Value: ScopeCreateInitialAccessTokens, Description: "Create initial access tokens"},
 	{Value: ScopeDeleteInitialAccessTokens, Description: "Delete initial access tokens"},
+	{Value: ScopeUpdateClientKeys, Description: "Replace client secrets"},
 }
 
 // API returns the API with that audience: the built-in management API or a stored

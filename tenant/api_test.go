@@ -121,6 +121,7 @@ func TestTheManagementAPIIsBuiltIn(t *testing.T) {
 		tenant.ScopeReadConnections, tenant.ScopeCreateConnections, tenant.ScopeUpdateConnections, tenant.ScopeDeleteConnections,
 		tenant.ScopeReadSigningKeys, tenant.ScopeCreateSigningKeys, tenant.ScopeUpdateSigningKeys,
 		tenant.ScopeReadInitialAccessTokens, tenant.ScopeCreateInitialAccessTokens, tenant.ScopeDeleteInitialAccessTokens,
+		tenant.ScopeUpdateClientKeys,
 	}
 	if diff := cmp.Diff(want, scopes); diff != "" {
 		t.Error(diff)

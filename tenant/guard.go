@@ -28,6 +28,8 @@ const (
 	ScopeReadInitialAccessTokens   = "read:initial_access_tokens"
 	ScopeCreateInitialAccessTokens = "create:initial_access_tokens"
 	ScopeDeleteInitialAccessTokens = "delete:initial_access_tokens"
+
+	ScopeUpdateClientKeys = "update:client_keys"
 )
 
 // managementClaims are the claims of an access token (RFC 9068 §2.2) that the

@@ -3,7 +3,6 @@ package clientauth
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -25,28 +24,19 @@ func (a *Authenticator) verifiedPayload(ctx context.Context, t *tenant.Tenant, c
 	if client.TokenEndpointAuthMethod != MethodSecretJWT {
 		return a.Keys.Verify(ctx, client, assertion, registered)
 	}
-	key, err := a.secretKey(t, client, registered)
-	if err != nil {
-		return nil, err
-	}
-	s, err := parseSigned(assertion, key.algorithms)
-	if err != nil {
-		return nil, err
-	}
-	return s.verify([]verificationKey{key})
-}
-
-// secretKey returns the client's secret as an HMAC key.
-func (a *Authenticator) secretKey(t *tenant.Tenant, client *store.Client, registered string) (verificationKey, error) {
 	if registered != "" && registered != string(jose.HS256) {
-		return verificationKey{}, oauth.Errorf(oauth.CodeInvalidClient, "client authentication failed: the client's token_endpoint_auth_signing_alg is not supported for client_secret_jwt")
+		return nil, oauth.Errorf(oauth.CodeInvalidClient, "client authentication failed: the client's token_endpoint_auth_signing_alg is not supported for client_secret_jwt")
 	}
 	if a.Secrets == nil {
-		return verificationKey{}, errors.New("clientauth: Authenticator.Secrets is required for client_secret_jwt")
+		return nil, errors.New("clientauth: Authenticator.Secrets is required for client_secret_jwt")
 	}
-	secret, err := a.Secrets.Open(client.SealedSecret, t.ID()+"/"+client.ID)
+	keys, err := a.sealedSecrets(t, client)
 	if err != nil {
-		return verificationKey{}, fmt.Errorf("clientauth: the sealed secret of client %s: %w", client.ID, err)
+		return nil, err
 	}
-	return verificationKey{material: secret, algorithms: []jose.SignatureAlgorithm{jose.HS256}}, nil
+	s, err := parseSigned(assertion, keys[0].algorithms)
+	if err != nil {
+		return nil, err
+	}
+	return s.verify(keys)
 }

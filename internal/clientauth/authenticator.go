@@ -115,7 +115,7 @@ func (a *Authenticator) verify(ctx context.Context, t *tenant.Tenant, c credenti
 	}
 	switch c.kind {
 	case kindBasic, kindPost:
-		if !client.SecretDigest.Matches(c.secret) {
+		if !a.acceptsSecret(client, c.secret) {
 			return nil, unproven("wrong secret")
 		}
 	case kindAssertion:

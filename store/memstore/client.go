@@ -36,6 +36,9 @@ func storedClient(c store.Client) *store.Client {
 	c.CreatedAt = utc(c.CreatedAt)
 	c.ConfirmedAt = utc(c.ConfirmedAt)
 	c.LastUsedAt = utc(c.LastUsedAt)
+	if c.PreviousSecret != nil {
+		c.PreviousSecret.ExpiresAt = utc(c.PreviousSecret.ExpiresAt)
+	}
 	if c.Registration != nil {
 		c.Registration.PreviousTokenUntil = utc(c.Registration.PreviousTokenUntil)
 	}

@@ -68,6 +68,11 @@ func encodeClient(c store.Client) (record string, jwks []byte, err error) {
 		c.Metadata = &metadata
 	}
 	c.CreatedAt, c.ConfirmedAt, c.LastUsedAt = precise(c.CreatedAt), precise(c.ConfirmedAt), precise(c.LastUsedAt)
+	if c.PreviousSecret != nil {
+		previous := *c.PreviousSecret
+		previous.ExpiresAt = precise(previous.ExpiresAt)
+		c.PreviousSecret = &previous
+	}
 	if c.Registration != nil {
 		registration := *c.Registration
 		registration.PreviousTokenUntil = precise(registration.PreviousTokenUntil)
