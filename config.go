@@ -132,7 +132,8 @@ type Config struct {
 type RegistrationConfig struct {
 	// Redirects says which redirect URIs may be registered.
 	Redirects dcr.RedirectPolicy
-	// Limiter decides which attempts go ahead. Nil: one of this process, with Rate.
+	// Limiter decides which attempts go ahead, see [dcr.NewSharedLimiter] for one that
+	// holds on all nodes. Nil: one of this process, with Rate.
 	Limiter dcr.Limiter
 	// Rate is that of the default limiter.
 	Rate dcr.Rate

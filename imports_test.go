@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"tenant": 3,
 
 	"internal/management": 2,
+	"internal/ratelimit":  2,
 	"storetest":           2,
 	"store/memstore":      2,
 	"store/sqlstore":      2,

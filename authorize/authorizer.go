@@ -15,6 +15,7 @@ import (
 	"github.com/opkit/opkit/internal/clientauth"
 	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/internal/ratelimit"
 	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -67,7 +68,7 @@ type Authorizer struct {
 	transactions *seal.Box
 	states       *seal.Box // of the browser, for session management
 	crossOrigin  *http.CrossOriginProtection
-	pushes       pushLimit
+	pushes       *ratelimit.Local
 	notifier     *notifier
 	objects      *objectFetcher
 }
@@ -105,6 +106,7 @@ func New(cfg Config) (*Authorizer, error) {
 	return &Authorizer{
 		cfg: cfg, pages: parsed, transactions: box, states: states,
 		crossOrigin: http.NewCrossOriginProtection(),
+		pushes:      ratelimit.NewLocal(pushRate),
 		notifier:    newNotifier(cfg.Tokens, cfg.Outbound, cfg.Logger),
 		objects:     newObjectFetcher(cfg.Outbound, cfg.Now),
 	}, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/opkit/opkit/internal/clientauth"
 	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/internal/ratelimit"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
@@ -83,7 +84,7 @@ func (a *Authorizer) push(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 	}
 	// Whoever proves nothing may store only so much.
 	if client.TokenEndpointAuthMethod == clientauth.MethodNone {
-		if wait := a.pushes.admit(t.ID(), httpx.ClientAddress(r, a.cfg.TrustedProxies), a.now()); wait > 0 {
+		if wait := a.admitPush(r, t); wait > 0 {
 			return "", &oauth.Error{
 				Code: oauth.CodeTemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: wait,
 				Description: "too many requests were pushed from this network, try again later",
@@ -120,6 +121,20 @@ func (a *Authorizer) push(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 		return "", err
 	}
 	return requestURIPrefix + value, nil
+}
+
+// pushRate is what one network may push for public clients.
+var pushRate = ratelimit.Rate{PerSecond: 20, Burst: 200}
+
+// admitPush returns zero, or how long the network has to wait. Loopback addresses are
+// not counted: they come from this machine, or from a proxy on it, whose clients must
+// not lock each other out.
+func (a *Authorizer) admitPush(r *http.Request, t *tenant.Tenant) time.Duration {
+	addr := httpx.ClientAddress(r, a.cfg.TrustedProxies)
+	if !addr.IsValid() || addr.IsLoopback() {
+		return 0
+	}
+	return a.pushes.Admit(ratelimit.Key{Tenant: t.ID(), Network: ratelimit.Network(addr)}, a.now())
 }
 
 // receive checks what arrived at the authorization endpoint, whichever way the

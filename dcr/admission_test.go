@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,76 +17,78 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/opkit/opkit/internal/ratelimit"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/store/memstore"
 	"github.com/opkit/opkit/tenant"
 )
 
 func from(addr string) Attempt {
-	return Attempt{TenantID: "a", Network: network(netip.MustParseAddr(addr))}
+	return Attempt{TenantID: "a", Network: ratelimit.Network(netip.MustParseAddr(addr))}
 }
 
-func TestLocalLimiter(t *testing.T) {
-	now := start
-	l, err := newLocalLimiter(Rate{PerSecond: 0.5, Burst: 2}, func() time.Time { return now })
-	if err != nil {
-		t.Fatal(err)
-	}
-	admit := func(a Attempt, want time.Duration) {
-		t.Helper()
-		if wait, err := l.Admit(context.Background(), a); wait != want || err != nil {
-			t.Errorf("%v: wait %v, %v; want %v", a, wait, err, want)
-		}
-	}
-	for range 2 {
-		admit(from("198.51.100.7"), 0)
-	}
-	for range 3 { // refused attempts do not add up
-		admit(from("198.51.100.7"), 2*time.Second)
-	}
-	admit(from("198.51.100.8"), 0) // the next address is somebody else
-	admit(Attempt{TenantID: "b", Network: network(netip.MustParseAddr("198.51.100.7"))}, 0)
+func to(host string) Attempt {
+	a := from("198.51.100.7")
+	a.RedirectHost = host
+	return a
+}
 
-	admit(from("2001:db8:0:1::1"), 0)
-	admit(from("2001:db8:0:1:ffff::2"), 0)
-	admit(from("2001:db8:0:1:abcd::3"), 2*time.Second) // one subscriber has the /64
-	admit(from("2001:db8:0:2::1"), 0)
-
-	now = now.Add(time.Second)
-	admit(from("198.51.100.7"), time.Second)
-	now = now.Add(time.Second)
-	admit(from("198.51.100.7"), 0)
-	admit(from("198.51.100.7"), 2*time.Second)
-
-	for range 10 { // this machine, and where nothing is known
-		admit(from("127.0.0.1"), 0)
-		admit(from("::1"), 0)
-		admit(Attempt{TenantID: "a"}, 0)
+// Both limiters of this package count the same.
+func TestLimiters(t *testing.T) {
+	for name, make := range map[string]func(Rate, func() time.Time) (Limiter, error){
+		"local": func(r Rate, now func() time.Time) (Limiter, error) { return newLocalLimiter(r, now) },
+		"shared": func(r Rate, now func() time.Time) (Limiter, error) {
+			return NewSharedLimiter(memstore.New(), r, now)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := make(Rate{PerSecond: 0.5, Burst: 2, HostPerSecond: 0.25, HostBurst: 3}, func() time.Time { return start })
+			if err != nil {
+				t.Fatal(err)
+			}
+			admit := func(a Attempt, want time.Duration) {
+				t.Helper()
+				if wait, err := l.Admit(context.Background(), a); wait != want || err != nil {
+					t.Errorf("%v: wait %v, %v; want %v", a, wait, err, want)
+				}
+			}
+			for range 2 {
+				admit(from("198.51.100.7"), 0)
+			}
+			admit(from("198.51.100.7"), 2*time.Second)
+			admit(from("198.51.100.8"), 0)
+			other := from("198.51.100.7")
+			other.TenantID = "b"
+			admit(other, 0)
+			// Hosts are counted apart from networks, whoever names them.
+			for _, network := range []string{"198.51.100.7", "198.51.100.8", "203.0.113.9"} {
+				a := from(network)
+				a.RedirectHost = "app.example.com"
+				admit(a, 0)
+			}
+			admit(to("app.example.com"), 4*time.Second)
+			admit(to("another.example.com"), 0)
+			for range 10 { // this machine, and where nothing is known
+				admit(from("127.0.0.1"), 0)
+				admit(from("::1"), 0)
+				admit(Attempt{TenantID: "a"}, 0)
+				admit(Attempt{TenantID: "a", RedirectHost: "app.example.com"}, 0)
+			}
+		})
 	}
 }
 
-func TestLocalLimiterForgetsInTheClientsFavour(t *testing.T) {
-	l, err := newLocalLimiter(Rate{PerSecond: 1, Burst: 1}, func() time.Time { return start })
-	if err != nil {
-		t.Fatal(err)
-	}
-	busy := from("198.51.100.7")
-	refused := func() bool {
-		wait, _ := l.Admit(context.Background(), busy)
-		return wait > 0
-	}
-	if refused() || !refused() {
-		t.Fatal("the burst is not one")
-	}
-	for i := range 5 * maxNetworks {
-		addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-		if wait, _ := l.Admit(context.Background(), Attempt{TenantID: "a", Network: network(addr)}); wait > 0 {
-			t.Fatalf("newcomer %v has to wait", addr)
+func TestRateIsChecked(t *testing.T) {
+	for _, r := range []Rate{{PerSecond: -1}, {Burst: -1}, {HostPerSecond: -1}, {HostBurst: -1}, {PerSecond: math.NaN()}, {HostPerSecond: math.Inf(1)}} {
+		if l, err := newLocalLimiter(r, time.Now); err == nil || l != nil {
+			t.Errorf("%+v is accepted", r)
 		}
-		if i%1000 == 0 && !refused() {
-			t.Fatalf("a network in use was forgotten after %d others", i)
+		if l, err := NewSharedLimiter(memstore.New(), r, nil); err == nil || l != nil {
+			t.Errorf("%+v is accepted", r)
 		}
-		if n := len(l.young) + len(l.old); n > 2*maxNetworks {
-			t.Fatalf("%d buckets", n)
-		}
+	}
+	if l, err := NewSharedLimiter(nil, Rate{}, nil); err == nil || l != nil {
+		t.Error("a limiter without a store is shared")
 	}
 }
 
@@ -92,15 +97,127 @@ func TestDefaultRateIsGenerous(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	admitted := 0
-	for range 1000 {
-		if wait, _ := l.Admit(context.Background(), from("198.51.100.7")); wait == 0 {
-			admitted++
+	for want, a := range map[int]Attempt{200: from("198.51.100.7"), 2000: to("app.example.com")} {
+		admitted := 0
+		for range 5000 {
+			if wait, _ := l.Admit(context.Background(), a); wait == 0 {
+				admitted++
+			}
+		}
+		if admitted != want {
+			t.Errorf("%+v: %d of 5000 at once", a, admitted)
 		}
 	}
-	if admitted != defaultBurst {
-		t.Errorf("%d of 1000 at once", admitted)
+}
+
+func TestRedirectHosts(t *testing.T) {
+	many := make([]string, 50)
+	for i := range many {
+		many[i] = fmt.Sprintf("https://app%02d.example.com/cb", i)
 	}
+	for _, tc := range []struct{ uris, want []string }{
+		{nil, nil},
+		{[]string{"https://app.example.com/cb", "https://APP.example.com:8443/other", "https://app2.example.com/cb"}, []string{"app.example.com", "app2.example.com"}},
+		{[]string{"http://127.0.0.1/cb", "http://localhost:33418/cb", "http://[::1]/", "com.example.app:/cb", "cursor://anysphere"}, nil},
+		{[]string{"https://[2001:db8::1]/cb"}, []string{"2001:db8::1"}},
+	} {
+		if got := redirectHosts(tc.uris); !slices.Equal(got, tc.want) {
+			t.Errorf("%v: %v, want %v", tc.uris, got, tc.want)
+		}
+	}
+	if n := len(redirectHosts(many)); n != maxHosts {
+		t.Errorf("a limiter is asked about %d hosts", n)
+	}
+}
+
+func TestTooManyForOneRedirectHost(t *testing.T) {
+	f := newFixture(t, options{config: func(c *Config) { c.Rate = Rate{HostPerSecond: 0.1, HostBurst: 2} }})
+	post := func(remote, uri string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", "https://login.example.com/oidc/register", strings.NewReader(`{"client_name":"x","redirect_uris":["`+uri+`"]}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.RemoteAddr = remote + ":1"
+		return f.serve(r)
+	}
+	for i, want := range []int{201, 201, 429, 429} { // from networks of its own each
+		w := post(fmt.Sprint("203.0.113.", i), "https://wild.example.com/cb")
+		if w.Code != want || want == 429 && w.Header().Get("Retry-After") != "10" {
+			t.Errorf("attempt %d: %d, Retry-After %q", i+1, w.Code, w.Header().Get("Retry-After"))
+		}
+	}
+	for _, uri := range []string{"https://tame.example.com/cb", "http://localhost:8080/cb", "com.example.app:/cb"} {
+		if w := post("203.0.113.50", uri); w.Code != 201 {
+			t.Errorf("%s: %d %s", uri, w.Code, w.Body)
+		}
+	}
+	// What is wrong otherwise does not count for the host.
+	for range 5 {
+		if w := post("203.0.113.51", "https://u:p@victim.example.com/cb"); w.Code != 400 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	if w := post("203.0.113.51", "https://victim.example.com/cb"); w.Code != 201 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if n := len(f.clients()); n != 6 {
+		t.Errorf("%d clients", n)
+	}
+}
+
+// The tenant's lists decide before anything is read or counted, and do not explain
+// themselves.
+func TestAddressListsOfTheTenant(t *testing.T) {
+	l := &ownLimiter{}
+	f := newFixture(t, options{
+		config: func(c *Config) { c.Limiter, c.TrustedProxies = l, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} },
+		settings: func(s *store.TenantSettings) {
+			s.DynamicClientRegistrationAllowedAddresses = []string{"198.51.100.0/24", "2001:db8::/32"}
+			s.DynamicClientRegistrationDeniedAddresses = []string{"198.51.100.66"}
+		},
+	})
+	for _, tc := range []struct {
+		rule, remote, forwarded string
+		want                    int
+	}{
+		{"allowed", "198.51.100.7:1", "", 201},
+		{"allowed IPv6", "[2001:db8::7]:1", "", 201},
+		{"allowed behind a proxy that is trusted", "10.0.0.1:1", "198.51.100.7", 201},
+		{"not allowed", "203.0.113.9:1", "", 403},
+		{"not allowed behind a proxy", "10.0.0.1:1", "203.0.113.9", 403},
+		{"a forged header is not an address", "203.0.113.9:1", "198.51.100.7", 403},
+		{"nor is what a client put before the proxy's", "10.0.0.1:1", "198.51.100.7, 203.0.113.9", 403},
+		{"denied", "198.51.100.66:1", "", 403},
+		{"denied behind a proxy", "10.0.0.1:1", "198.51.100.66", 403},
+		{"not known", "@", "", 403},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			l.last.Store(nil)
+			body := &readOnce{Reader: strings.NewReader(with(""))}
+			r := httptest.NewRequest("POST", "https://login.example.com/oidc/register", body)
+			r.Header.Set("Content-Type", "application/json")
+			if tc.forwarded != "" {
+				r.Header.Set("X-Forwarded-For", tc.forwarded)
+			}
+			r.RemoteAddr = tc.remote
+			before := len(f.clients())
+			w := f.serve(r)
+			if w.Code != tc.want {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+			if tc.want == 403 && (w.Body.String() != `{"error":"access_denied"}`+"\n" || len(f.clients()) != before || body.read || l.last.Load() != nil) {
+				t.Errorf("%s; %d clients, read %v, limiter asked about %v", w.Body, len(f.clients())-before, body.read, l.last.Load())
+			}
+		})
+	}
+}
+
+type readOnce struct {
+	io.Reader
+	read bool
+}
+
+func (r *readOnce) Read(p []byte) (int, error) {
+	r.read = true
+	return r.Reader.Read(p)
 }
 
 func TestTooManyRegistrations(t *testing.T) {
@@ -181,11 +298,16 @@ func (l *ownLimiter) Admit(_ context.Context, a Attempt) (time.Duration, error) 
 func TestOwnLimiter(t *testing.T) {
 	l := &ownLimiter{}
 	f := newFixture(t, options{config: func(c *Config) { c.Limiter = l }})
-	f.register(with(""))
-	if diff := cmp.Diff(Attempt{TenantID: tenant.DefaultID, Network: netip.MustParsePrefix("192.0.2.1/32")}, *l.last.Load(),
-		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
-		t.Errorf("the limiter was asked about (-want +got)\n%s", diff)
+	asked := func(body, host string) {
+		t.Helper()
+		f.post(body)
+		if diff := cmp.Diff(Attempt{TenantID: tenant.DefaultID, Network: netip.MustParsePrefix("192.0.2.1/32"), RedirectHost: host}, *l.last.Load(),
+			cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+			t.Errorf("the limiter was asked about (-want +got)\n%s", diff)
+		}
 	}
+	asked("{}", "") // before it is read
+	asked(with(""), "client.example.com")
 	l.wait = 90 * time.Minute
 	if w := f.post(with("")); w.Code != 429 || w.Header().Get("Retry-After") != "5400" {
 		t.Errorf("%d %v", w.Code, w.Header())

@@ -2,11 +2,9 @@ package dcr
 
 import (
 	"context"
-	"net/http"
 	"sync"
 	"time"
 
-	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 )
 
@@ -109,10 +107,7 @@ func (c *ceiling) leave(p *population, count int, full, now time.Time, err error
 }
 
 func tooManyProvisional(wait time.Duration) error {
-	return &oauth.Error{
-		Code: oauth.CodeTemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: wait,
-		Description: "too many applications registered here that nobody has used yet, try again later",
-	}
+	return tooMany(wait, "too many applications are registered here that nobody has used yet, try again later")
 }
 
 // evict returns how many provisional clients the tenant has and, if that is too many

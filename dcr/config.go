@@ -140,7 +140,7 @@ func New(cfg Config) (*Registrar, error) {
 	}
 	if r.limiter == nil {
 		if r.limiter, err = newLocalLimiter(cfg.Rate, cfg.Now); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("dcr: Config.%w", err)
 		}
 	}
 	return r, nil

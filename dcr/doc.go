@@ -5,8 +5,9 @@
 // register themselves. It is open, so everything it reads is hostile until proved
 // otherwise:
 //
-//   - A tenant that did not switch registration on refuses before anything of the
-//     request is read; a [Limiter] decides before the body is.
+//   - A tenant that did not switch registration on, or not for that address, refuses
+//     before anything of the request is read; a [Limiter] decides before the body is,
+//     and once more when it is known where users would be sent.
 //   - The body is at most 64 KiB of JSON with every member at most once. Members
 //     that are not known are ignored: not stored, not echoed, not named. null and
 //     "" mean that a member was left out.
@@ -36,8 +37,10 @@
 // than the one they saw; a client that authenticates stays one; and every change
 // goes through the validation of a registration.
 //
+// Registrations that nobody uses do not stay: see [Lifecycle] and [Registrar.Sweep].
+//
 // [Registrar.CreateClient] creates the applications of the tenant's own.
 // [Registrar.RotateSecret] replaces a client secret. [Registrar.DeleteClient] removes
-// an application with everything it holds: each way in which clients go leads
-// through it.
+// an application with everything it holds: each way in which clients go that hold
+// something leads through it.
 package dcr

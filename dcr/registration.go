@@ -73,6 +73,11 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request, t *tenant
 	if err := r.validate(req.Context(), m); err != nil {
 		return nil, err
 	}
+	if access == nil {
+		if err := r.admitHosts(req, t, m.client.RedirectURIs); err != nil {
+			return nil, err
+		}
+	}
 	// Before the client exists: what fails must leave nothing behind.
 	scope, err := r.scopeOf(req.Context(), t, &m.client)
 	if err != nil {

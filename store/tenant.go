@@ -51,6 +51,13 @@ type TenantSettings struct {
 	// [AccessOpen] (also if empty), everybody, or [AccessInitialToken], whoever has an
 	// initial access token.
 	DynamicClientRegistrationAccess string `json:"dynamic_client_registration_access,omitempty"`
+
+	// DynamicClientRegistrationAllowedAddresses are the only addresses from which
+	// applications may register: IPv4 and IPv6 addresses and blocks in CIDR notation.
+	// Empty: all. DynamicClientRegistrationDeniedAddresses may not, whatever else is
+	// allowed.
+	DynamicClientRegistrationAllowedAddresses []string `json:"dynamic_client_registration_allowed_addresses,omitempty"`
+	DynamicClientRegistrationDeniedAddresses  []string `json:"dynamic_client_registration_denied_addresses,omitempty"`
 }
 
 // Values of DynamicClientRegistrationAccess.
@@ -71,6 +78,8 @@ type TenantFlags struct {
 // Clone returns a copy that shares nothing with t.
 func (t Tenant) Clone() Tenant {
 	t.Settings.AllowedLogoutURLs = slices.Clone(t.Settings.AllowedLogoutURLs)
+	t.Settings.DynamicClientRegistrationAllowedAddresses = slices.Clone(t.Settings.DynamicClientRegistrationAllowedAddresses)
+	t.Settings.DynamicClientRegistrationDeniedAddresses = slices.Clone(t.Settings.DynamicClientRegistrationDeniedAddresses)
 	t.PairwiseSalt = slices.Clone(t.PairwiseSalt)
 	return t
 }

@@ -109,6 +109,8 @@ func checkSettings(s *store.TenantSettings) error {
 		{"allowed_logout_urls", checkLogoutURLs(s.AllowedLogoutURLs)},
 		{"dynamic_client_registration_security_mode", checkMode(s.DynamicClientRegistrationSecurityMode)},
 		{"dynamic_client_registration_access", checkAccess(s.DynamicClientRegistrationAccess)},
+		{"dynamic_client_registration_allowed_addresses", checkAddresses(s.DynamicClientRegistrationAllowedAddresses)},
+		{"dynamic_client_registration_denied_addresses", checkAddresses(s.DynamicClientRegistrationDeniedAddresses)},
 	} {
 		if check.err != nil {
 			return &settingError{check.member, check.err.Error()}

@@ -25,6 +25,8 @@ type settingsView struct {
 	Flags               store.TenantFlags `json:"flags"`
 	SecurityMode        string            `json:"dynamic_client_registration_security_mode"`
 	RegistrationAccess  string            `json:"dynamic_client_registration_access"`
+	AllowedAddresses    []string          `json:"dynamic_client_registration_allowed_addresses"`
+	DeniedAddresses     []string          `json:"dynamic_client_registration_denied_addresses"`
 }
 
 func viewSettings(s *store.TenantSettings) settingsView {
@@ -34,6 +36,7 @@ func viewSettings(s *store.TenantSettings) settingsView {
 		SessionLifetime: s.SessionLifetime, IdleSessionLifetime: s.IdleSessionLifetime,
 		AllowedLogoutURLs: s.AllowedLogoutURLs, Flags: s.Flags, SecurityMode: s.DynamicClientRegistrationSecurityMode,
 		RegistrationAccess: s.DynamicClientRegistrationAccess,
+		AllowedAddresses:   s.DynamicClientRegistrationAllowedAddresses, DeniedAddresses: s.DynamicClientRegistrationDeniedAddresses,
 	}
 	if v.SessionLifetime == 0 {
 		v.SessionLifetime = defaultSessionLifetime
@@ -41,8 +44,10 @@ func viewSettings(s *store.TenantSettings) settingsView {
 	if v.IdleSessionLifetime == 0 {
 		v.IdleSessionLifetime = defaultIdleSessionLifetime
 	}
-	if v.AllowedLogoutURLs == nil {
-		v.AllowedLogoutURLs = []string{}
+	for _, list := range []*[]string{&v.AllowedLogoutURLs, &v.AllowedAddresses, &v.DeniedAddresses} {
+		if *list == nil {
+			*list = []string{}
+		}
 	}
 	if v.SecurityMode == "" {
 		v.SecurityMode = store.ModeStrict
@@ -68,6 +73,8 @@ type settingsPatch struct {
 	Flags               *flagsPatch                   `json:"flags"`
 	SecurityMode        management.Nullable[string]   `json:"dynamic_client_registration_security_mode"`
 	RegistrationAccess  management.Nullable[string]   `json:"dynamic_client_registration_access"`
+	AllowedAddresses    management.Nullable[[]string] `json:"dynamic_client_registration_allowed_addresses"`
+	DeniedAddresses     management.Nullable[[]string] `json:"dynamic_client_registration_denied_addresses"`
 }
 
 type flagsPatch struct {
@@ -110,8 +117,17 @@ func (p *settingsPatch) apply(s *store.TenantSettings) error {
 	p.DefaultDirectory.ApplyTo(&s.DefaultDirectory)
 	p.SessionLifetime.ApplyTo(&s.SessionLifetime)
 	p.IdleSessionLifetime.ApplyTo(&s.IdleSessionLifetime)
-	if p.AllowedLogoutURLs.Sent {
-		s.AllowedLogoutURLs = slices.Clone(p.AllowedLogoutURLs.Value)
+	for _, list := range []struct {
+		sent   management.Nullable[[]string]
+		target *[]string
+	}{
+		{p.AllowedLogoutURLs, &s.AllowedLogoutURLs},
+		{p.AllowedAddresses, &s.DynamicClientRegistrationAllowedAddresses},
+		{p.DeniedAddresses, &s.DynamicClientRegistrationDeniedAddresses},
+	} {
+		if list.sent.Sent {
+			*list.target = slices.Clone(list.sent.Value)
+		}
 	}
 	p.SecurityMode.ApplyTo(&s.DynamicClientRegistrationSecurityMode)
 	p.RegistrationAccess.ApplyTo(&s.DynamicClientRegistrationAccess)

@@ -71,8 +71,10 @@ func TestSettingsOfANewTenant(t *testing.T) {
 		"idle_session_lifetime": 72.0,
 		"allowed_logout_urls":   []any{},
 		"flags":                 map[string]any{"enable_dynamic_client_registration": false, "enable_dynamic_client_management": false},
-		"dynamic_client_registration_security_mode": "strict",
-		"dynamic_client_registration_access":        "open",
+		"dynamic_client_registration_security_mode":     "strict",
+		"dynamic_client_registration_access":            "open",
+		"dynamic_client_registration_allowed_addresses": []any{},
+		"dynamic_client_registration_denied_addresses":  []any{},
 	}
 	if diff := cmp.Diff(want, object(t, w)); w.Code != http.StatusOK || diff != "" {
 		t.Errorf("%d (-want +got):\n%s", w.Code, diff)
@@ -120,6 +122,14 @@ func TestPatchMerges(t *testing.T) {
 		}},
 		{`{"flags":{"enable_dynamic_client_management":true}}`, func(s *store.TenantSettings) {
 			s.Flags.EnableDynamicClientManagement = true
+		}},
+		{`{"dynamic_client_registration_allowed_addresses":["198.51.100.0/24","2001:db8::/32"],"dynamic_client_registration_denied_addresses":["198.51.100.7"]}`, func(s *store.TenantSettings) {
+			s.DynamicClientRegistrationAllowedAddresses = []string{"198.51.100.0/24", "2001:db8::/32"}
+			s.DynamicClientRegistrationDeniedAddresses = []string{"198.51.100.7"}
+		}},
+		{`{"dynamic_client_registration_allowed_addresses":[],"dynamic_client_registration_denied_addresses":null}`, func(s *store.TenantSettings) {
+			s.DynamicClientRegistrationAllowedAddresses = []string{}
+			s.DynamicClientRegistrationDeniedAddresses = nil
 		}},
 		{`{"dynamic_client_registration_access":"initial_access_token"}`, func(s *store.TenantSettings) {
 			s.DynamicClientRegistrationAccess = store.AccessInitialToken
@@ -204,13 +214,19 @@ func TestInvalidPatchesNameTheMember(t *testing.T) {
 		`{"dynamic_client_registration_security_mode":"lax"}`:                                              `dynamic_client_registration_security_mode must be "strict" or "permissive"`,
 		`{"dynamic_client_registration_security_mode":""}`:                                                 "dynamic_client_registration_security_mode",
 		`{"dynamic_client_registration_access":"closed"}`:                                                  `dynamic_client_registration_access must be "open" or "initial_access_token"`,
+		`{"dynamic_client_registration_allowed_addresses":"10.0.0.0/8"}`:                                   "dynamic_client_registration_allowed_addresses must be an array",
+		`{"dynamic_client_registration_allowed_addresses":[10]}`:                                           "dynamic_client_registration_allowed_addresses[0] must be a string",
+		`{"dynamic_client_registration_allowed_addresses":["10.0.0.1/8"]}`:                                 "dynamic_client_registration_allowed_addresses must hold addresses and CIDR blocks: element 0 has bits behind its length; write 10.0.0.0/8",
+		`{"dynamic_client_registration_denied_addresses":["::1","localhost"]}`:                             "dynamic_client_registration_denied_addresses must hold addresses and CIDR blocks: element 1 is neither",
+		`{"dynamic_client_registration_denied_addresses":["fe80::1%eth0"]}`:                                "element 0 has a zone",
+		`{"dynamic_client_registration_denied_addresses":["::ffff:10.0.0.1"]}`:                             "write 10.0.0.1",
 		`{"dynamic_client_registration_access":""}`:                                                        "dynamic_client_registration_access",
 		`{"friendly_name":"a","friendly_name":"b"}`:                                                        "twice",
 		`{"flags":{"enable_dynamic_client_registration":true,"enable_dynamic_client_registration":false}}`: "twice",
-		`{"flags":{}} {}`:                                                                                  "not valid JSON",
-		`[]`:                                                                                               "must be a JSON object",
-		``:                                                                                                 "must be a JSON object",
-		`{`:                                                                                                "not valid JSON",
+		`{"flags":{}} {}`: "not valid JSON",
+		`[]`:              "must be a JSON object",
+		``:                "must be a JSON object",
+		`{`:               "not valid JSON",
 	} {
 		d, stores := newDirectory(t, nil)
 		w := call(t, d, http.MethodPatch, body)

@@ -19,6 +19,7 @@ type Tenant struct {
 	managementAudience string
 	userInfoAudience   string
 	host, port         string // of the issuer, lower case
+	addresses          registrationAddresses
 	metadata           func() *httpx.Document
 }
 
@@ -27,6 +28,7 @@ func newTenant(record store.Tenant, keys *keyring, cfg *Config) *Tenant {
 	t.managementAudience = t.base + "/api/v2/"
 	t.userInfoAudience = t.base + "/userinfo"
 	t.host, t.port = issuerHost(record.Issuer)
+	t.addresses = newRegistrationAddresses(&record.Settings)
 	t.metadata = sync.OnceValue(func() *httpx.Document { return newMetadata(t, &cfg.Endpoints, &cfg.Capabilities) })
 	return t
 }
