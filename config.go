@@ -137,6 +137,11 @@ type RegistrationConfig struct {
 	Limiter dcr.Limiter
 	// Rate is that of the default limiter.
 	Rate dcr.Rate
+	// SoftwareIssuers are the issuers of software statements that are trusted. Empty:
+	// statements are ignored. RequireSoftwareStatement refuses registrations without
+	// one at tenants that trust an issuer.
+	SoftwareIssuers          []dcr.SoftwareIssuer
+	RequireSoftwareStatement bool
 	// Lifecycle says how long registrations are kept that nobody uses.
 	Lifecycle dcr.Lifecycle
 }

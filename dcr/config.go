@@ -45,6 +45,14 @@ type Config struct {
 	// Core §2). Strict ones that register themselves never may.
 	InsecureUnsignedIDTokens bool
 
+	// SoftwareIssuers are the issuers of software statements that are trusted. Empty:
+	// statements are ignored.
+	SoftwareIssuers []SoftwareIssuer
+
+	// RequireSoftwareStatement refuses registrations without a software statement at
+	// tenants that trust an issuer.
+	RequireSoftwareStatement bool
+
 	// Limiter decides which attempts to register go ahead. Nil: a limiter of this
 	// process with the rate of Rate.
 	Limiter Limiter
@@ -92,6 +100,7 @@ type Registrar struct {
 	limiter  Limiter
 	secrets  *seal.Box
 	sectors  *sectorFetcher
+	software *softwareIssuers
 	uncached store.ClientStore
 
 	lifecycle Lifecycle
@@ -135,6 +144,9 @@ func New(cfg Config) (*Registrar, error) {
 	}
 	r.sweeper.unused = make(map[string]store.IdlePage)
 	r.ceiling.tenants = make(map[string]*population)
+	if r.software, err = newSoftwareIssuers(&cfg); err != nil {
+		return nil, err
+	}
 	if r.uncached == nil {
 		r.uncached = cfg.Stores.Clients
 	}

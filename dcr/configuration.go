@@ -135,7 +135,7 @@ func (r *Registrar) replace(w http.ResponseWriter, req *http.Request, t *tenant.
 				return nil, err
 			}
 		}
-		m, err := r.parseReplacement(ctx, body, old)
+		m, err := r.parseReplacement(ctx, t, body, old)
 		if err != nil {
 			return nil, err
 		}
@@ -162,12 +162,13 @@ func (r *Registrar) replace(w http.ResponseWriter, req *http.Request, t *tenant.
 }
 
 // parseReplacement reads and validates the body of a PUT for the client old.
-func (r *Registrar) parseReplacement(ctx context.Context, body []byte, old *store.Client) (*metadata, error) {
+func (r *Registrar) parseReplacement(ctx context.Context, t *tenant.Tenant, body []byte, old *store.Client) (*metadata, error) {
 	m := &metadata{
 		client: store.Client{
 			TenantID: old.TenantID, ID: old.ID, FirstParty: old.FirstParty, Dynamic: old.Dynamic, SecurityMode: old.SecurityMode,
 		},
-		issued: &issuedMembers{},
+		issued:    &issuedMembers{},
+		wasStated: old.Extra().SoftwareStatement != "", // or what the issuer said could be taken back
 	}
 	if policy := old.Registration.Policy; policy != nil {
 		m.policy = &InitialAccessPolicy{}
@@ -175,7 +176,7 @@ func (r *Registrar) parseReplacement(ctx context.Context, body []byte, old *stor
 			return nil, fmt.Errorf("dcr: the policy of client %s: %w", old.ID, err)
 		}
 	}
-	if err := decode(body, m); err != nil {
+	if err := r.read(ctx, t, body, m); err != nil {
 		return nil, err
 	}
 	// RFC 7592 §2.2.

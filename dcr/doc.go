@@ -31,6 +31,9 @@
 // An [InitialAccessToken] permits registrations where the tenant asks for one, and
 // says what they may be: narrower than usual, or first-party.
 //
+// A [SoftwareIssuer] is trusted to say what an application is, in software
+// statements.
+//
 // Whoever registered an application cannot change it, unless the tenant switched
 // that on: [Registrar.ClientConfiguration] then serves RFC 7592. It keeps three
 // things: what users allowed is not remembered for an application that looks other

@@ -20,6 +20,10 @@ type metadata struct {
 	rare  bool
 	// issued is set where members count that the provider issued: in a PUT.
 	issued *issuedMembers
+	// statement is set where software statements count, and wasStated if the client
+	// registered with one before.
+	statement *string
+	wasStated bool
 	// policy is that of the initial access token. Nil: there is none.
 	policy *InitialAccessPolicy
 }
@@ -31,8 +35,9 @@ type issuedMembers struct{ clientID, clientSecret string }
 // target returns where the member name belongs, nil if it is not known. These are
 // the members of RFC 7591 §2, OpenID Connect Dynamic Client Registration §2, the
 // logout specifications, RFC 9126 §6 and RFC 9701 §6 that have a meaning here. Everything else
-// is ignored: identifiers and secrets that a client would choose for itself,
-// software statements, and names in other languages (client_name#ja) among it.
+// is ignored: identifiers and secrets that a client would choose for itself, software
+// statements where nobody is trusted to make them, and names in other languages
+// (client_name#ja) among it.
 func (m *metadata) target(name []byte) any {
 	c, x := &m.client, &m.extra
 	switch string(name) {
@@ -124,6 +129,10 @@ func (m *metadata) target(name []byte) any {
 	case "require_signed_request_object":
 		return &x.RequireSignedRequestObject
 
+	case "software_statement":
+		if m.statement != nil {
+			return m.statement
+		}
 	case "client_id":
 		if m.issued != nil {
 			return &m.issued.clientID
@@ -137,7 +146,7 @@ func (m *metadata) target(name []byte) any {
 }
 
 // common are the members whose place is not in [store.ClientMetadata].
-var common = []string{"client_id", "client_secret", "client_name", "redirect_uris", "token_endpoint_auth_method", "grant_types", "response_types", "application_type", "scope"}
+var common = []string{"client_id", "client_secret", "software_statement", "client_name", "redirect_uris", "token_endpoint_auth_method", "grant_types", "response_types", "application_type", "scope"}
 
 // set decodes the value of a member into its place. Clients that fill in a
 // template send null, "" and [] for what they do not have: the member was left

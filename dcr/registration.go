@@ -20,6 +20,8 @@ import (
 //
 //	400 invalid_redirect_uri      redirect_uris is missing or breaks a rule
 //	400 invalid_client_metadata   anything else that was sent breaks a rule
+//	400 invalid_software_statement, unapproved_software_statement
+//	                              where a [SoftwareIssuer] is trusted
 //	401 invalid_token             an initial access token that does not hold, with a
 //	                              challenge, or none where the tenant asks for one
 //	403 access_denied             the tenant did not switch registration on
@@ -67,7 +69,7 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request, t *tenant
 	if access != nil {
 		access.Policy.begin(m)
 	}
-	if err := decode(body, m); err != nil {
+	if err := r.read(req.Context(), t, body, m); err != nil {
 		return nil, err
 	}
 	if err := r.validate(req.Context(), m); err != nil {
@@ -112,6 +114,17 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request, t *tenant
 		info = r.managedInformation(t, &m.client, secret, scope, token)
 	}
 	return &info, nil
+}
+
+// read reads a registration into m, and what a trusted issuer says of it.
+func (r *Registrar) read(ctx context.Context, t *tenant.Tenant, body []byte, m *metadata) error {
+	if r.software.any(t) {
+		m.statement = new(string)
+	}
+	if err := decode(body, m); err != nil {
+		return err
+	}
+	return r.applyStatement(ctx, t, m)
 }
 
 // tenantOf returns the tenant of a request.

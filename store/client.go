@@ -82,6 +82,8 @@ type ClientMetadata struct {
 	Contacts        []string `json:"contacts,omitempty"`
 	SoftwareID      string   `json:"software_id,omitempty"`
 	SoftwareVersion string   `json:"software_version,omitempty"`
+	// SoftwareStatement is kept as it came, if an issuer that is trusted signed it.
+	SoftwareStatement string `json:"software_statement,omitempty"`
 
 	JWKSURI string          `json:"jwks_uri,omitempty"`
 	JWKS    json.RawMessage `json:"jwks,omitempty"`

@@ -40,6 +40,10 @@ const (
 	CodeRequestURINotSupported  = "request_uri_not_supported"
 	CodeRegistrationNotSupport  = "registration_not_supported"
 
+	// RFC 7591 §3.2.2.
+	CodeInvalidSoftwareStatement    = "invalid_software_statement"
+	CodeUnapprovedSoftwareStatement = "unapproved_software_statement"
+
 	// OpenID Connect Core Unmet Authentication Requirements 1.0 §2.
 	CodeUnmetAuthenticationRequirements = "unmet_authentication_requirements"
 )
