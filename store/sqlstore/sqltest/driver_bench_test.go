@@ -2,10 +2,11 @@ package sqltest
 
 import (
 	"context"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"testing"
+	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opkit/opkit/store/sqlstore/sqltest/pgtest"
@@ -49,73 +50,88 @@ func BenchmarkDriver(b *testing.B) {
 		var generation int64
 		return row.Scan(&generation)
 	}
-	for _, c := range []struct {
-		name string
-		call func(ctx context.Context, i int) error
-	}{
-		{"read/sql", func(ctx context.Context, i int) error {
-			rows, err := pool.QueryContext(ctx, read, "t", nameOf("grant", i))
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			for rows.Next() {
-				if err := scanGrant(rows); err != nil {
-					return err
-				}
-			}
-			return rows.Err()
-		}},
-		{"read/pgx", func(ctx context.Context, i int) error {
-			rows, err := native.Query(ctx, read, "t", nameOf("grant", i))
-			if err != nil {
-				return err
-			}
-			return each(rows, func(rows pgx.Rows) error { return scanGrant(rows) })
-		}},
-		{"write/sql", func(ctx context.Context, i int) error {
-			rows, err := pool.QueryContext(ctx, write, "t", nameOf("family", i), int64(i))
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			for rows.Next() {
-				if err := scanGeneration(rows); err != nil {
-					return err
-				}
-			}
-			return rows.Err()
-		}},
-		{"write/pgx", func(ctx context.Context, i int) error {
-			rows, err := native.Query(ctx, write, "t", nameOf("family", i), int64(i))
-			if err != nil {
-				return err
-			}
-			return each(rows, func(rows pgx.Rows) error { return scanGeneration(rows) })
-		}},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			var number atomic.Int64
-			b.ReportAllocs()
-			b.SetParallelism(flowClients / 2)
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					if err := c.call(b.Context(), int(number.Add(1))%most); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		})
-	}
-}
-
-func each(rows pgx.Rows, do func(pgx.Rows) error) error {
-	defer rows.Close()
-	for rows.Next() {
-		if err := do(rows); err != nil {
+	inSQL := func(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
+		rows, err := pool.QueryContext(ctx, query, args...)
+		if err != nil {
 			return err
 		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
 	}
-	return rows.Err()
+	inPgx := func(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
+		rows, err := native.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}
+	for _, c := range []struct {
+		name     string
+		sql, pgx func(ctx context.Context, i int) error
+	}{
+		{
+			"read",
+			func(ctx context.Context, i int) error { return inSQL(ctx, scanGrant, read, "t", nameOf("grant", i)) },
+			func(ctx context.Context, i int) error { return inPgx(ctx, scanGrant, read, "t", nameOf("grant", i)) },
+		},
+		{
+			"write",
+			func(ctx context.Context, i int) error {
+				return inSQL(ctx, scanGeneration, write, "t", nameOf("family", i), int64(i))
+			},
+			func(ctx context.Context, i int) error {
+				return inPgx(ctx, scanGeneration, write, "t", nameOf("family", i), int64(i))
+			},
+		},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			number := 0
+			// measure returns what a call takes when as many are made at once as the
+			// pool has connections.
+			measure := func(call func(ctx context.Context, i int) error) time.Duration {
+				const calls = 50 // of each client
+				started := time.Now()
+				var running sync.WaitGroup
+				for client := range flowClients {
+					first := number + client*calls
+					running.Go(func() {
+						for i := range calls {
+							if err := call(b.Context(), (first+i)%most); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				running.Wait()
+				number += flowClients * calls
+				return time.Since(started) / (flowClients * calls)
+			}
+			measure(c.sql) // prepares the statement
+			measure(c.pgx)
+			var throughSQL, throughPgx []time.Duration
+			for b.Loop() { // in turns, so that both meet the same disturbances
+				throughSQL = append(throughSQL, measure(c.sql))
+				throughPgx = append(throughPgx, measure(c.pgx))
+			}
+			slices.Sort(throughSQL)
+			slices.Sort(throughPgx)
+			s, p := throughSQL[len(throughSQL)/2], throughPgx[len(throughPgx)/2]
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(float64(s.Nanoseconds())/1e3, "sql-µs")
+			b.ReportMetric(float64(p.Nanoseconds())/1e3, "pgx-µs")
+			b.ReportMetric(float64(s)/float64(p), "×pgx")
+		})
+	}
 }

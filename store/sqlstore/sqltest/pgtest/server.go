@@ -104,16 +104,15 @@ func start() (s *Server, err error) {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
+	if err := s.configure(); err != nil {
+		return nil, err
+	}
 	log, err := os.Create(s.log())
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	s.command = s.as(account, "postgres", "-D", s.data(), "-k", s.dir, "-h", "",
-		"-c", "max_connections=600", "-c", "shared_buffers=256MB", "-c", "max_wal_size=2GB",
-		// What is written outlives a process that is killed, not the machine. A
-		// benchmark switches it on.
-		"-c", "fsync=off", "-c", "full_page_writes=off")
+	s.command = s.as(account, "postgres", "-D", s.data())
 	s.command.Stdout, s.command.Stderr = log, log
 	if err := s.command.Start(); err != nil {
 		return nil, err
@@ -123,6 +122,25 @@ func start() (s *Server, err error) {
 		return nil, err
 	}
 	return s, s.await()
+}
+
+// configure adds to the settings of a new cluster.
+func (s *Server) configure() error {
+	file, err := os.OpenFile(filepath.Join(s.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(file, `
+listen_addresses = ''
+unix_socket_directories = '%s'
+max_connections = 600
+shared_buffers = 256MB
+max_wal_size = 2GB
+# What is written outlives a process that is killed, not the machine.
+fsync = off
+full_page_writes = off
+`, s.dir)
+	return errors.Join(err, file.Close())
 }
 
 // await returns when the server answers.
@@ -212,7 +230,8 @@ func (s *Server) NewDatabase(tb testing.TB) string {
 	return name
 }
 
-// Set changes a setting of the server until the test ends: fsync, for one.
+// Set changes a setting of the server until the test ends: fsync, for one, which is
+// off. The value is spelled as the server spells it ("on", not "true").
 func (s *Server) Set(tb testing.TB, name, value string) {
 	tb.Helper()
 	change := func(statement string) {
@@ -225,6 +244,11 @@ func (s *Server) Set(tb testing.TB, name, value string) {
 	}
 	change("ALTER SYSTEM SET " + name + " = '" + value + "'")
 	tb.Cleanup(func() { change("ALTER SYSTEM RESET " + name) })
+	for now := ""; now != value; {
+		if err := s.admin.QueryRowContext(tb.Context(), "SELECT current_setting($1)", name).Scan(&now); err != nil {
+			tb.Fatal("pgtest: ", err)
+		}
+	}
 }
 
 // as returns a command that runs a program of the server as account.
