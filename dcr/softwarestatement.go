@@ -56,7 +56,7 @@ type SoftwareIssuer struct {
 func (s *SoftwareIssuer) check() error {
 	switch {
 	case s.Issuer == "":
-		return errors.New("Issuer is required")
+		return errors.New("the Issuer is required")
 	case (len(s.JWKS) > 0) == (s.JWKSURI != ""):
 		return errors.New("one of JWKS and JWKSURI is required")
 	case s.JWKSURI != "":
@@ -69,12 +69,12 @@ func (s *SoftwareIssuer) check() error {
 			return fmt.Errorf("JWKS %w", err)
 		}
 		if !slices.ContainsFunc(keys, func(k jose.JSONWebKey) bool { return len(clientauth.SigningAlgorithmsOf(&k)) > 0 }) {
-			return errors.New("JWKS has no key that can verify a signature")
+			return errors.New("the JWKS has no key that can verify a signature")
 		}
 	}
 	for _, alg := range s.Algorithms {
 		if !slices.Contains(clientauth.PublicKeyAlgorithms, alg) {
-			return fmt.Errorf("Algorithms: %q is not one of %s", alg, strings.Join(clientauth.PublicKeyAlgorithms, ", "))
+			return fmt.Errorf("one of its Algorithms: %q is not one of %s", alg, strings.Join(clientauth.PublicKeyAlgorithms, ", "))
 		}
 	}
 	return nil
