@@ -218,6 +218,18 @@ func (p *Provider) ConnectionsAPI() http.Handler {
 	return httpx.CORS(p.connections.Management(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
 }
 
+// ResourceServersAPI serves the management of APIs (/api/v2/resource-servers and
+// /api/v2/resource-servers/{id}).
+func (p *Provider) ResourceServersAPI() http.Handler {
+	return httpx.CORS(p.tenants.APIsHandler(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
+}
+
+// ClientGrantsAPI serves the management of client grants (/api/v2/client-grants and
+// /api/v2/client-grants/{id}).
+func (p *Provider) ClientGrantsAPI() http.Handler {
+	return httpx.CORS(p.tenants.ClientGrantsHandler(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
+}
+
 // SigningKeysAPI serves the signing keys, their rotation and revocation
 // (/api/v2/keys/signing and what is below it).
 func (p *Provider) SigningKeysAPI() http.Handler {

@@ -55,8 +55,12 @@ func newRoutes(p *Provider) *routes {
 	add(wellKnownOAuth, p.Metadata())
 	if servedHere(e.Management) {
 		add(e.Management+"/tenants/settings", p.TenantSettings())
-		add(e.Management+"/connections", p.ConnectionsAPI())
-		rt.byID[e.Management+"/connections/"] = p.ConnectionsAPI()
+		for collection, h := range map[string]http.Handler{
+			"/connections": p.ConnectionsAPI(), "/resource-servers": p.ResourceServersAPI(), "/client-grants": p.ClientGrantsAPI(),
+		} {
+			add(e.Management+collection, h)
+			rt.byID[e.Management+collection+"/"] = h
+		}
 		add(e.Management+"/keys/signing", p.SigningKeysAPI())
 		rt.byID[e.Management+"/keys/signing/"] = p.SigningKeysAPI() // and .../rotate
 		rt.byAction[[2]string{e.Management + "/keys/signing/", "/revoke"}] = p.SigningKeysAPI()

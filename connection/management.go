@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"path"
 	"slices"
 	"time"
 
@@ -30,37 +29,23 @@ import (
 // without wildcards, where the last segment is "connections" or the identifier.
 func (d *Directory) Management() http.Handler {
 	guard := d.cfg.Tenants.Guard()
-	collection := management.Methods{
-		http.MethodGet:  guard.Require("read:connections", d.list),
-		http.MethodPost: guard.Require("create:connections", d.create),
+	return management.Resource{
+		Name: collectionName,
+		Collection: management.Methods{
+			http.MethodGet:  guard.Require("read:connections", d.list),
+			http.MethodPost: guard.Require("create:connections", d.create),
+		},
+		One: management.Methods{
+			http.MethodGet:    guard.Require("read:connections", d.get),
+			http.MethodPatch:  guard.Require("update:connections", d.patch),
+			http.MethodDelete: guard.Require("delete:connections", d.delete),
+		},
 	}
-	one := management.Methods{
-		http.MethodGet:    guard.Require("read:connections", d.get),
-		http.MethodPatch:  guard.Require("update:connections", d.patch),
-		http.MethodDelete: guard.Require("delete:connections", d.delete),
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if pathID(r) == "" {
-			collection.ServeHTTP(w, r)
-			return
-		}
-		one.ServeHTTP(w, r)
-	})
 }
 
-// pathID returns the identifier in a request's path, not validated; empty for the
-// collection.
-func pathID(r *http.Request) string {
-	if id := r.PathValue("id"); id != "" {
-		return id
-	}
-	switch last := path.Base(r.URL.Path); last {
-	case "connections", ".", "/":
-		return ""
-	default:
-		return last
-	}
-}
+const collectionName = "connections"
+
+func pathID(r *http.Request) string { return management.PathID(r, collectionName) }
 
 var (
 	errInexistent = management.Errorf(http.StatusNotFound, "inexistent_connection", "The connection does not exist.")

@@ -3,7 +3,6 @@ package dcr
 import (
 	"errors"
 	"net/http"
-	"path"
 	"time"
 
 	"github.com/opkit/opkit/internal/httpx"
@@ -25,34 +24,22 @@ import (
 // identifier.
 func (r *Registrar) InitialAccessTokens() http.Handler {
 	guard := r.cfg.Tenants.Guard()
-	collection := management.Methods{
-		http.MethodPost: guard.Require(tenant.ScopeCreateInitialAccessTokens, r.postInitialAccessToken),
+	return management.Resource{
+		Name: initialAccessCollection,
+		Collection: management.Methods{
+			http.MethodPost: guard.Require(tenant.ScopeCreateInitialAccessTokens, r.postInitialAccessToken),
+		},
+		One: management.Methods{
+			http.MethodGet:    guard.Require(tenant.ScopeReadInitialAccessTokens, r.getInitialAccessToken),
+			http.MethodDelete: guard.Require(tenant.ScopeDeleteInitialAccessTokens, r.deleteInitialAccessToken),
+		},
 	}
-	one := management.Methods{
-		http.MethodGet:    guard.Require(tenant.ScopeReadInitialAccessTokens, r.getInitialAccessToken),
-		http.MethodDelete: guard.Require(tenant.ScopeDeleteInitialAccessTokens, r.deleteInitialAccessToken),
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if initialAccessID(req) == "" {
-			collection.ServeHTTP(w, req)
-			return
-		}
-		one.ServeHTTP(w, req)
-	})
 }
 
-// initialAccessID returns the identifier in a request's path, not validated; empty
-// for the collection.
+const initialAccessCollection = "initial-access-tokens"
+
 func initialAccessID(req *http.Request) string {
-	if id := req.PathValue("id"); id != "" {
-		return id
-	}
-	switch last := path.Base(req.URL.Path); last {
-	case "initial-access-tokens", ".", "/":
-		return ""
-	default:
-		return last
-	}
+	return management.PathID(req, initialAccessCollection)
 }
 
 var errInexistentAccess = management.Errorf(http.StatusNotFound, "inexistent_initial_access_token", "The initial access token does not exist, or has expired.")

@@ -108,6 +108,8 @@ type ClientGrantStore interface {
 	// CreateClientGrant stores g. ErrExists: the ID is taken, or there is one for
 	// the same client, audience and subject type.
 	CreateClientGrant(ctx context.Context, g ClientGrant) error
+	// ClientGrant returns the one with that identifier. ErrNotFound: there is none.
+	ClientGrant(ctx context.Context, tenant, id string) (ClientGrant, error)
 	// FindClientGrant returns the one for that client, audience and subject type.
 	FindClientGrant(ctx context.Context, tenant, client, audience, subjectType string) (ClientGrant, error)
 	// UpdateClientGrant replaces the grant by compare-and-swap. ClientID,

@@ -39,7 +39,7 @@ var clientGrants = kind[store.ClientGrantStore, store.ClientGrant]{
 	},
 	taken: store.ErrExists,
 	get: func(ctx context.Context, s store.ClientGrantStore, tenant, id string, _ time.Time) (store.ClientGrant, error) {
-		return clientGrantByID(ctx, s, tenant, id)
+		return s.ClientGrant(ctx, tenant, id)
 	},
 	update: func(ctx context.Context, s store.ClientGrantStore, g store.ClientGrant, _ time.Time) error {
 		return s.UpdateClientGrant(ctx, g)
@@ -65,6 +65,7 @@ var clientGrants = kind[store.ClientGrantStore, store.ClientGrant]{
 	calls: func(s store.ClientGrantStore, g store.ClientGrant) []call {
 		return []call{
 			{"CreateClientGrant", func(ctx context.Context) error { return s.CreateClientGrant(ctx, g) }},
+			{"ClientGrant", func(ctx context.Context) error { _, err := s.ClientGrant(ctx, g.TenantID, g.ID); return err }},
 			{"FindClientGrant", func(ctx context.Context) error {
 				_, err := s.FindClientGrant(ctx, g.TenantID, g.ClientID, g.Audience, g.SubjectType)
 				return err
@@ -74,27 +75,6 @@ var clientGrants = kind[store.ClientGrantStore, store.ClientGrant]{
 			{"ClientGrants", func(ctx context.Context) error { _, err := s.ClientGrants(ctx, g.TenantID, store.Page{}); return err }},
 		}
 	},
-}
-
-// clientGrantByID pages to the client grant: the interface has no read by
-// identifier.
-func clientGrantByID(ctx context.Context, s store.ClientGrantStore, tenant, id string) (store.ClientGrant, error) {
-	var page store.Page
-	for {
-		grants, err := s.ClientGrants(ctx, tenant, page)
-		if err != nil {
-			return store.ClientGrant{}, err
-		}
-		for _, g := range grants {
-			if g.ID == id {
-				return g, nil
-			}
-		}
-		if len(grants) == 0 || grants[len(grants)-1].ID <= page.After {
-			return store.ClientGrant{}, store.ErrNotFound
-		}
-		page.After = grants[len(grants)-1].ID
-	}
 }
 
 func checkClientGrantKeys(ctx context.Context, s store.ClientGrantStore, e *env[store.ClientGrantStore]) {

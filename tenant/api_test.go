@@ -122,6 +122,8 @@ func TestTheManagementAPIIsBuiltIn(t *testing.T) {
 		tenant.ScopeReadSigningKeys, tenant.ScopeCreateSigningKeys, tenant.ScopeUpdateSigningKeys,
 		tenant.ScopeReadInitialAccessTokens, tenant.ScopeCreateInitialAccessTokens, tenant.ScopeDeleteInitialAccessTokens,
 		tenant.ScopeUpdateClientKeys,
+		tenant.ScopeReadResourceServers, tenant.ScopeCreateResourceServers, tenant.ScopeUpdateResourceServers, tenant.ScopeDeleteResourceServers,
+		tenant.ScopeReadClientGrants, tenant.ScopeCreateClientGrants, tenant.ScopeUpdateClientGrants, tenant.ScopeDeleteClientGrants,
 	}
 	if diff := cmp.Diff(want, scopes); diff != "" {
 		t.Error(diff)

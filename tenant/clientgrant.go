@@ -23,30 +23,9 @@ func (d *Directory) CreateClientGrant(ctx context.Context, g store.ClientGrant) 
 	if err != nil {
 		return store.ClientGrant{}, fmt.Errorf("tenant: the tenant of the client grant: %w", err)
 	}
-	if g.SubjectType != store.SubjectUser && g.SubjectType != store.SubjectClient {
-		return store.ClientGrant{}, fmt.Errorf("tenant: the client grant's subject type %q is neither %q nor %q", g.SubjectType, store.SubjectUser, store.SubjectClient)
-	}
-	api, err := d.API(ctx, t, g.Audience)
-	if err != nil {
-		return store.ClientGrant{}, fmt.Errorf("tenant: the client grant's API %q: %w", g.Audience, err)
-	}
-	client := store.Client{} // what the default is for: third party, strict
-	if g.ClientID != store.DefaultForThirdParty {
-		if client, err = d.cfg.Stores.Clients.Client(ctx, t.ID(), g.ClientID); err != nil {
-			return store.ClientGrant{}, fmt.Errorf("tenant: the client grant's client %q: %w", g.ClientID, err)
-		}
-	}
-	if err := denied(t, &api, &client, g.SubjectType); err != nil {
-		return store.ClientGrant{}, fmt.Errorf("tenant: the client grant: %w", err)
-	}
 	g = g.Clone()
-	for i, scope := range g.Scopes {
-		if !slices.ContainsFunc(api.Scopes, func(s store.APIScope) bool { return s.Value == scope }) {
-			return store.ClientGrant{}, fmt.Errorf("tenant: the client grant's scope %q is not one of the API %q", scope, api.Audience)
-		}
-		if slices.Contains(g.Scopes[:i], scope) {
-			return store.ClientGrant{}, fmt.Errorf("tenant: the client grant's scope %q appears twice", scope)
-		}
+	if err := d.checkClientGrant(ctx, t, &g); err != nil {
+		return store.ClientGrant{}, fmt.Errorf("tenant: the client grant: %w", err)
 	}
 	if g.ID == "" {
 		g.ID = newID("cgr_")
@@ -58,6 +37,73 @@ func (d *Directory) CreateClientGrant(ctx context.Context, g store.ClientGrant) 
 		return store.ClientGrant{}, err
 	}
 	return g, nil
+}
+
+// UpdateClientGrant changes the scopes of a client grant; whatever else change
+// touches stays as it was. It may be called again if somebody else changes the grant
+// at the same time, and an error of it ends the update. Tokens that were issued keep
+// their scopes; those of the management API, and refresh tokens, lose what the grant
+// lost at once.
+//
+// The error is what change returned, one that names the member and the rule,
+// store.ErrNotFound, store.ErrConflict if the grant keeps changing, or a system error.
+func (d *Directory) UpdateClientGrant(ctx context.Context, tenantID, id string, change func(*store.ClientGrant) error) (store.ClientGrant, error) {
+	t, err := d.Tenant(ctx, tenantID)
+	if err != nil {
+		return store.ClientGrant{}, fmt.Errorf("tenant: the tenant of the client grant: %w", err)
+	}
+	return swap(func() (store.ClientGrant, error) { return d.cfg.Stores.ClientGrants.ClientGrant(ctx, tenantID, id) }, func(g *store.ClientGrant) error {
+		changed := g.Clone()
+		if err := change(&changed); err != nil {
+			return err
+		}
+		g.Scopes = changed.Scopes
+		if err := d.checkClientGrant(ctx, t, g); err != nil {
+			return err
+		}
+		g.UpdatedAt = d.now()
+		if err := d.cfg.Stores.ClientGrants.UpdateClientGrant(ctx, *g); err != nil {
+			return err
+		}
+		g.Version++
+		return nil
+	})
+}
+
+// checkClientGrant returns a [memberError] for what an administrator can mend.
+func (d *Directory) checkClientGrant(ctx context.Context, t *Tenant, g *store.ClientGrant) error {
+	if g.SubjectType != store.SubjectUser && g.SubjectType != store.SubjectClient {
+		return &memberError{"subject_type", fmt.Sprintf("must be %q or %q", store.SubjectUser, store.SubjectClient)}
+	}
+	api, err := d.API(ctx, t, g.Audience)
+	if errors.Is(err, store.ErrNotFound) {
+		return &memberError{"audience", "must be the identifier of a resource server"}
+	}
+	if err != nil {
+		return err
+	}
+	client := store.Client{} // what the default is for: third party, strict
+	if g.ClientID != store.DefaultForThirdParty {
+		client, err = d.cfg.Stores.Clients.Client(ctx, t.ID(), g.ClientID)
+		if errors.Is(err, store.ErrNotFound) {
+			return &memberError{"client_id", "must be the identifier of a client"}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if refused, ok := errors.AsType[*oauth.Error](denied(t, &api, &client, g.SubjectType)); ok {
+		return &memberError{"audience", "cannot be granted: " + refused.Description}
+	}
+	for i, scope := range g.Scopes {
+		if !slices.ContainsFunc(api.Scopes, func(s store.APIScope) bool { return s.Value == scope }) {
+			return &memberError{"scope", fmt.Sprintf("must hold scopes of the resource server: element %d is not one", i)}
+		}
+		if slices.Contains(g.Scopes[:i], scope) {
+			return &memberError{"scope", fmt.Sprintf("must not hold a scope twice, as element %d does", i)}
+		}
+	}
+	return nil
 }
 
 // AllowedScopes returns which of an API's scopes a client may ask for, on behalf

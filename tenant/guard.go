@@ -30,6 +30,16 @@ const (
 	ScopeDeleteInitialAccessTokens = "delete:initial_access_tokens"
 
 	ScopeUpdateClientKeys = "update:client_keys"
+
+	ScopeReadResourceServers   = "read:resource_servers"
+	ScopeCreateResourceServers = "create:resource_servers"
+	ScopeUpdateResourceServers = "update:resource_servers"
+	ScopeDeleteResourceServers = "delete:resource_servers"
+
+	ScopeReadClientGrants   = "read:client_grants"
+	ScopeCreateClientGrants = "create:client_grants"
+	ScopeUpdateClientGrants = "update:client_grants"
+	ScopeDeleteClientGrants = "delete:client_grants"
 )
 
 // managementClaims are the claims of an access token (RFC 9068 §2.2) that the

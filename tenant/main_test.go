@@ -78,6 +78,8 @@ func machineClient(s store.Stores, tenantID, audience string) error {
 			tenant.ScopeReadTenantSettings, tenant.ScopeUpdateTenantSettings,
 			tenant.ScopeReadConnections, tenant.ScopeCreateConnections, tenant.ScopeUpdateConnections, tenant.ScopeDeleteConnections,
 			tenant.ScopeReadSigningKeys, tenant.ScopeCreateSigningKeys, tenant.ScopeUpdateSigningKeys,
+			tenant.ScopeReadResourceServers, tenant.ScopeCreateResourceServers, tenant.ScopeUpdateResourceServers, tenant.ScopeDeleteResourceServers,
+			tenant.ScopeReadClientGrants, tenant.ScopeCreateClientGrants, tenant.ScopeUpdateClientGrants, tenant.ScopeDeleteClientGrants,
 		},
 	})
 }

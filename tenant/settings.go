@@ -86,11 +86,11 @@ func (d *Directory) UpdateSettings(ctx context.Context, tenant string, change fu
 	return store.Tenant{}, fmt.Errorf("tenant: changing the settings: %w", store.ErrConflict)
 }
 
-// settingError says which member of the settings breaks which rule, in words for
+// memberError says which member of the settings breaks which rule, in words for
 // whoever sent them.
-type settingError struct{ member, rule string }
+type memberError struct{ member, rule string }
 
-func (e *settingError) Error() string { return e.member + " " + e.rule }
+func (e *memberError) Error() string { return e.member + " " + e.rule }
 
 // checkSettings checks every member. Zero values are always fine.
 func checkSettings(s *store.TenantSettings) error {
@@ -113,7 +113,7 @@ func checkSettings(s *store.TenantSettings) error {
 		{"dynamic_client_registration_denied_addresses", checkAddresses(s.DynamicClientRegistrationDeniedAddresses)},
 	} {
 		if check.err != nil {
-			return &settingError{check.member, check.err.Error()}
+			return &memberError{check.member, check.err.Error()}
 		}
 	}
 	return nil

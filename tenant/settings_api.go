@@ -93,14 +93,14 @@ func (p *settingsPatch) check() error {
 		{"idle_session_lifetime", p.IdleSessionLifetime},
 	} {
 		if lifetime.value.Sent && !lifetime.value.Null && lifetime.value.Value == 0 {
-			return &settingError{lifetime.member, errLifetime.Error()}
+			return &memberError{lifetime.member, errLifetime.Error()}
 		}
 	}
 	if p.SecurityMode.Sent && !p.SecurityMode.Null && p.SecurityMode.Value == "" {
-		return &settingError{"dynamic_client_registration_security_mode", checkMode("?").Error()}
+		return &memberError{"dynamic_client_registration_security_mode", checkMode("?").Error()}
 	}
 	if p.RegistrationAccess.Sent && !p.RegistrationAccess.Null && p.RegistrationAccess.Value == "" {
-		return &settingError{"dynamic_client_registration_access", checkAccess("?").Error()}
+		return &memberError{"dynamic_client_registration_access", checkAccess("?").Error()}
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func (d *Directory) patchSettings(w http.ResponseWriter, r *http.Request, caller
 		return err
 	}
 	record, err := d.UpdateSettings(r.Context(), caller.TenantID, patch.apply)
-	if broken, ok := errors.AsType[*settingError](err); ok {
+	if broken, ok := errors.AsType[*memberError](err); ok {
 		return management.InvalidBody("%s", broken.Error())
 	}
 	if errors.Is(err, store.ErrConflict) {

@@ -193,7 +193,7 @@ func (d *Directory) rotateSigningKeys(w http.ResponseWriter, r *http.Request, ca
 		if err != nil {
 			return err
 		}
-		d.auditKey(r, caller, "signing key rotated", next.ID)
+		d.audit(r, caller, "signing key rotated", next.ID)
 		view, err := d.viewSigningKey(r.Context(), caller.TenantID, next.ID)
 		if err != nil {
 			return err
@@ -215,11 +215,6 @@ func (d *Directory) revokeSigningKey(w http.ResponseWriter, r *http.Request, cal
 	case err != nil:
 		return err
 	}
-	d.auditKey(r, caller, "signing key revoked", kid)
+	d.audit(r, caller, "signing key revoked", kid)
 	return d.writeSigningKey(w, r, caller, kid)
-}
-
-// auditKey records what an administrator did.
-func (d *Directory) auditKey(r *http.Request, caller management.Caller, what, kid string) {
-	d.cfg.Logger.InfoContext(r.Context(), what, "tenant", caller.TenantID, "client_id", caller.ClientID, "kid", kid)
 }

@@ -85,6 +85,10 @@ func (s copiedAPIs) APIByAudience(ctx context.Context, tenant, audience string) 
 
 type copiedClientGrants struct{ store.ClientGrantStore }
 
+func (s copiedClientGrants) ClientGrant(ctx context.Context, tenant, id string) (store.ClientGrant, error) {
+	return clone(s.ClientGrantStore.ClientGrant(ctx, tenant, id))
+}
+
 func (s copiedClientGrants) FindClientGrant(ctx context.Context, tenant, client, audience, subjectType string) (store.ClientGrant, error) {
 	return clone(s.ClientGrantStore.FindClientGrant(ctx, tenant, client, audience, subjectType))
 }

@@ -40,6 +40,18 @@ func (s *Store) CreateClientGrant(ctx context.Context, g store.ClientGrant) erro
 	return s.clientGrants.create(storedClientGrant(g))
 }
 
+// ClientGrant implements [store.ClientGrantStore].
+func (s *Store) ClientGrant(ctx context.Context, tenant, id string) (store.ClientGrant, error) {
+	if err := ctx.Err(); err != nil {
+		return store.ClientGrant{}, err
+	}
+	g := s.clientGrants.get(key{tenant, id})
+	if g == nil {
+		return store.ClientGrant{}, store.ErrNotFound
+	}
+	return g.Clone(), nil
+}
+
 // FindClientGrant implements [store.ClientGrantStore].
 func (s *Store) FindClientGrant(ctx context.Context, tenant, client, audience, subjectType string) (store.ClientGrant, error) {
 	if err := ctx.Err(); err != nil {

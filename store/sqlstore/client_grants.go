@@ -7,7 +7,7 @@ import (
 )
 
 type clientGrants struct {
-	create, find, versionOf, update, remove, list *statement
+	create, get, find, versionOf, update, remove, list *statement
 }
 
 func newClientGrants(db *database) *clientGrants {
@@ -16,6 +16,8 @@ func newClientGrants(db *database) *clientGrants {
 		create: db.write("create client grant", `
 			INSERT INTO {prefix}client_grants (`+columns+`) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)
 			ON CONFLICT DO NOTHING`),
+		get: db.read("read client grant", `
+			SELECT `+columns+` FROM {prefix}client_grants WHERE tenant_id = ?1 AND id = ?2`),
 		find: db.read("find client grant", `
 			SELECT `+columns+` FROM {prefix}client_grants
 			WHERE tenant_id = ?1 AND client_id = ?2 AND audience = ?3 AND subject_type = ?4`),
@@ -54,6 +56,10 @@ func (s *clientGrants) CreateClientGrant(ctx context.Context, g store.ClientGran
 		return err
 	}
 	return created(s.create.exec(ctx, g.TenantID, g.ID, g.ClientID, g.Audience, g.SubjectType, record))
+}
+
+func (s *clientGrants) ClientGrant(ctx context.Context, tenant, id string) (store.ClientGrant, error) {
+	return queryOne(ctx, s.get, scanClientGrant, tenant, id)
 }
 
 func (s *clientGrants) FindClientGrant(ctx context.Context, tenant, client, audience, subjectType string) (store.ClientGrant, error) {

@@ -92,6 +92,7 @@ func everyCall(ctx context.Context, s store.Stores) []error {
 		s.APIs.DeleteAPI(ctx, "t", id),
 
 		s.ClientGrants.CreateClientGrant(ctx, store.ClientGrant{TenantID: "t", ID: id, ClientID: id}),
+		get(s.ClientGrants.ClientGrant(ctx, "t", id)),
 		get(s.ClientGrants.FindClientGrant(ctx, "t", id, "", "")),
 		s.ClientGrants.UpdateClientGrant(ctx, store.ClientGrant{TenantID: "t", ID: id, Version: 1}),
 		s.ClientGrants.UpdateClientGrant(ctx, store.ClientGrant{TenantID: "t", ID: id, Version: 7}),

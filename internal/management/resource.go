@@ -1,0 +1,42 @@
+package management
+
+import (
+	"net/http"
+	"path"
+)
+
+// Resource serves the records of one kind: the collection at a path that ends in
+// Name, and one record at the path below it. It may be mounted under any path that
+// ends in the wildcard {id} or, without wildcards, as its own path says.
+type Resource struct {
+	// Name is the last segment of the collection's path: "connections".
+	Name string
+	// Collection answers for all records, One for the record that ID names.
+	Collection, One Methods
+}
+
+func (res Resource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if res.ID(r) == "" {
+		res.Collection.ServeHTTP(w, r)
+		return
+	}
+	res.One.ServeHTTP(w, r)
+}
+
+// ID returns the identifier in a request's path, not validated; empty for the
+// collection.
+func (res Resource) ID(r *http.Request) string { return PathID(r, res.Name) }
+
+// PathID returns the identifier at the end of a request's path, not validated; empty
+// if the path ends in the collection's name.
+func PathID(r *http.Request, collection string) string {
+	if id := r.PathValue("id"); id != "" {
+		return id
+	}
+	switch last := path.Base(r.URL.Path); last {
+	case collection, ".", "/":
+		return ""
+	default:
+		return last
+	}
+}
