@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/opkit/opkit/internal/httpx"
@@ -92,8 +93,16 @@ func newMetadata(t *Tenant, e *Endpoints, c *Capabilities) *httpx.Document {
 		SubjectTypesSupported:              c.SubjectTypes,
 		IDTokenSigningAlgValuesSupported:   c.IDTokenSigningAlgs,
 		ClaimsSupported:                    c.Claims,
-		GrantTypesSupported:                c.GrantTypes,
 	}
+	m.GrantTypesSupported = slices.DeleteFunc(slices.Clone(c.GrantTypes), func(grant string) bool {
+		switch grant {
+		case "implicit":
+			return m.AuthorizationEndpoint == ""
+		case "authorization_code", "refresh_token": // there is no other way to a refresh token
+			return m.AuthorizationEndpoint == "" || m.TokenEndpoint == ""
+		}
+		return m.TokenEndpoint == ""
+	})
 	if t.Settings().Flags.EnableDynamicClientRegistration {
 		m.RegistrationEndpoint = t.URL(e.Registration)
 	}
