@@ -218,6 +218,12 @@ func (p *Provider) ConnectionsAPI() http.Handler {
 	return httpx.CORS(p.connections.Management(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
 }
 
+// ClientsAPI serves the management of clients (/api/v2/clients and
+// /api/v2/clients/{id}).
+func (p *Provider) ClientsAPI() http.Handler {
+	return httpx.CORS(p.registrar.Management(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
+}
+
 // ResourceServersAPI serves the management of APIs (/api/v2/resource-servers and
 // /api/v2/resource-servers/{id}).
 func (p *Provider) ResourceServersAPI() http.Handler {

@@ -56,7 +56,7 @@ func newRoutes(p *Provider) *routes {
 	if servedHere(e.Management) {
 		add(e.Management+"/tenants/settings", p.TenantSettings())
 		for collection, h := range map[string]http.Handler{
-			"/connections": p.ConnectionsAPI(), "/resource-servers": p.ResourceServersAPI(), "/client-grants": p.ClientGrantsAPI(),
+			"/clients": p.ClientsAPI(), "/connections": p.ConnectionsAPI(), "/resource-servers": p.ResourceServersAPI(), "/client-grants": p.ClientGrantsAPI(),
 		} {
 			add(e.Management+collection, h)
 			rt.byID[e.Management+collection+"/"] = h

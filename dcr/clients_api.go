@@ -1,6 +1,7 @@
 package dcr
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"path"
@@ -38,9 +39,8 @@ func (r *Registrar) postRotateSecret(w http.ResponseWriter, req *http.Request, c
 	if id == "" {
 		id = path.Base(path.Dir(req.URL.Path))
 	}
-	inexistent := management.Errorf(http.StatusNotFound, "inexistent_client", "The client does not exist.")
 	if !validClientID(id) {
-		return inexistent
+		return errNoClient
 	}
 	var body secretRotation
 	if req.ContentLength != 0 {
@@ -55,11 +55,11 @@ func (r *Registrar) postRotateSecret(w http.ResponseWriter, req *http.Request, c
 	c, secret, err := r.RotateSecret(req.Context(), caller.TenantID, id, time.Duration(body.Overlap)*time.Second)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return inexistent
+		return errNoClient
 	case errors.Is(err, ErrNoSecret):
 		return management.Errorf(http.StatusBadRequest, "no_client_secret", "The client authenticates without a client secret.")
 	case errors.Is(err, store.ErrConflict):
-		return management.Errorf(http.StatusConflict, "client_changed", "The client was changed at the same time, try again.")
+		return errClientChanging
 	case err != nil:
 		return err
 	}
@@ -75,27 +75,61 @@ func validClientID(id string) bool {
 }
 
 // clientView is a client on the wire, with the names that SDKs of the management
-// API know.
+// API know. Its other members are those of a registration.
 type clientView struct {
-	ClientID                string   `json:"client_id"`
-	ClientSecret            string   `json:"client_secret,omitempty"`
-	Name                    string   `json:"name,omitempty"`
-	LogoURI                 string   `json:"logo_uri,omitempty"`
-	IsFirstParty            bool     `json:"is_first_party"`
-	SecurityMode            string   `json:"third_party_security_mode,omitempty"`
-	Callbacks               []string `json:"callbacks"`
-	AllowedLogoutURLs       []string `json:"allowed_logout_urls"`
-	GrantTypes              []string `json:"grant_types"`
-	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method,omitempty"`
-	InitiateLoginURI        string   `json:"initiate_login_uri,omitempty"`
+	ClientID                string            `json:"client_id"`
+	ClientSecret            string            `json:"client_secret,omitempty"`
+	Name                    string            `json:"name,omitempty"`
+	Description             string            `json:"description,omitempty"`
+	AppType                 string            `json:"app_type"`
+	IsFirstParty            bool              `json:"is_first_party"`
+	OIDCConformant          bool              `json:"oidc_conformant"`
+	SecurityMode            string            `json:"third_party_security_mode,omitempty"`
+	Callbacks               []string          `json:"callbacks"`
+	AllowedLogoutURLs       []string          `json:"allowed_logout_urls"`
+	WebOrigins              []string          `json:"web_origins,omitempty"`
+	AllowedOrigins          []string          `json:"allowed_origins,omitempty"`
+	GrantTypes              []string          `json:"grant_types"`
+	ResponseTypes           []string          `json:"response_types,omitempty"`
+	ApplicationType         string            `json:"application_type,omitempty"`
+	Scope                   string            `json:"scope,omitempty"`
+	TokenEndpointAuthMethod string            `json:"token_endpoint_auth_method,omitempty"`
+	JWTConfiguration        jwtConfiguration  `json:"jwt_configuration"`
+	Metadata                map[string]string `json:"client_metadata,omitempty"`
+
+	// Dynamic says that the client registered itself. It is provisional until
+	// confirmed_at.
+	Dynamic     bool      `json:"dynamic"`
+	CreatedAt   time.Time `json:"created_at,omitzero"`
+	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
+	LastUsedAt  time.Time `json:"last_used_at,omitzero"`
+
+	*store.ClientMetadata
+}
+
+type jwtConfiguration struct {
+	Algorithm string `json:"alg"`
 }
 
 func viewClient(c *store.Client, secret string) clientView {
 	extra := c.Extra()
 	v := clientView{
-		ClientID: c.ID, ClientSecret: secret, Name: c.Name, LogoURI: extra.LogoURI, IsFirstParty: c.FirstParty, SecurityMode: c.SecurityMode,
+		ClientID: c.ID, ClientSecret: secret, Name: c.Name, AppType: appTypeOf(c), IsFirstParty: c.FirstParty, OIDCConformant: true,
 		Callbacks: c.RedirectURIs, AllowedLogoutURLs: extra.PostLogoutRedirectURIs, GrantTypes: c.AllowedGrantTypes(),
-		TokenEndpointAuthMethod: c.TokenEndpointAuthMethod, InitiateLoginURI: extra.InitiateLoginURI,
+		ApplicationType: c.ApplicationType, Scope: c.Scope, TokenEndpointAuthMethod: c.TokenEndpointAuthMethod,
+		JWTConfiguration: jwtConfiguration{cmp.Or(extra.IDTokenSignedResponseAlg, "RS256")},
+		Dynamic:          c.Dynamic, CreatedAt: c.CreatedAt, ConfirmedAt: c.ConfirmedAt, LastUsedAt: c.LastUsedAt,
+		ClientMetadata: &extra,
+	}
+	extra.PostLogoutRedirectURIs = nil
+	if !c.FirstParty {
+		v.SecurityMode = cmp.Or(c.SecurityMode, store.ModeStrict)
+	}
+	if usesBrowser(c) {
+		v.ResponseTypes = c.AllowedResponseTypes()
+	}
+	if n := c.Notes; n != nil {
+		v.Description, v.Metadata, v.WebOrigins, v.AllowedOrigins = n.Description, n.Metadata, n.WebOrigins, n.AllowedOrigins
 	}
 	if v.Callbacks == nil {
 		v.Callbacks = []string{}

@@ -24,47 +24,64 @@ import (
 // store.ErrNotFound: there is no such tenant. store.ErrExists: the identifier is
 // taken.
 func (r *Registrar) CreateClient(ctx context.Context, c store.Client, secret string) (store.Client, string, error) {
+	c, secret, err := r.createClient(ctx, c, secret)
+	if err != nil {
+		return store.Client{}, "", fmt.Errorf("dcr: %w", plain(err))
+	}
+	return c, secret, nil
+}
+
+// createClient returns an [oauth.Error] for what the caller can mend.
+func (r *Registrar) createClient(ctx context.Context, c store.Client, secret string) (store.Client, string, error) {
 	if _, err := r.cfg.Tenants.Tenant(ctx, c.TenantID); err != nil {
-		return store.Client{}, "", fmt.Errorf("dcr: tenant of the client: %w", err)
+		return store.Client{}, "", fmt.Errorf("tenant of the client: %w", err)
 	}
 	if c.ID == store.DefaultForThirdParty || !utf8.ValidString(c.ID) || len(c.ID) > maxText {
-		return store.Client{}, "", errors.New("dcr: the client's ID cannot be used")
+		return store.Client{}, "", errors.New("the client's ID cannot be used")
 	}
-	m := &metadata{client: c}
-	if m.client.Metadata != nil {
-		m.extra, m.rare = *m.client.Metadata, true
-	}
+	m := metadataOf(&c)
 	m.client.Dynamic, m.client.Registration = false, nil
 	m.client.SecretDigest, m.client.SealedSecret, m.client.PreviousSecret = store.Digest{}, nil, nil
 	if !m.client.FirstParty && m.client.SecurityMode == "" {
 		m.client.SecurityMode = store.ModeStrict
 	}
 	if err := r.validate(ctx, m); err != nil {
-		if !oauth.Internal(err) {
-			err = errors.New(oauth.AsError(err).Description)
-		}
-		return store.Client{}, "", fmt.Errorf("dcr: %w", err)
+		return store.Client{}, "", err
 	}
 	if secret != "" && !m.hasSecret() {
-		return store.Client{}, "", fmt.Errorf("dcr: token_endpoint_auth_method %s has no secret", m.client.TokenEndpointAuthMethod)
+		return store.Client{}, "", fmt.Errorf("token_endpoint_auth_method %s has no secret", m.client.TokenEndpointAuthMethod)
 	}
 	if err := r.checkSectorDocument(ctx, m); err != nil {
-		if !oauth.Internal(err) {
-			err = errors.New(oauth.AsError(err).Description)
-		}
-		return store.Client{}, "", fmt.Errorf("dcr: %w", err)
+		return store.Client{}, "", err
 	}
 	if c.ID != "" {
 		if err := r.clear(ctx, c.TenantID, c.ID); err != nil {
-			return store.Client{}, "", fmt.Errorf("dcr: %w", err)
+			return store.Client{}, "", err
 		}
 	}
 	secret, err := r.create(ctx, m, secret)
 	if err != nil {
-		return store.Client{}, "", fmt.Errorf("dcr: %w", err)
+		return store.Client{}, "", err
 	}
 	m.client.Version = 1 // what Create stores (package store)
 	return m.client.Clone(), secret, nil
+}
+
+// metadataOf returns what a record says of a client, in the form of a registration.
+func metadataOf(c *store.Client) *metadata {
+	m := &metadata{client: *c}
+	if c.Metadata != nil {
+		m.extra, m.rare = *c.Metadata, true
+	}
+	return m
+}
+
+// plain turns an error for a client into one for the host: its words alone.
+func plain(err error) error {
+	if !oauth.Internal(err) {
+		return errors.New(oauth.AsError(err).Description)
+	}
+	return err
 }
 
 // clear makes sure that a client whose identifier is chosen inherits nothing from

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 )
@@ -53,6 +54,9 @@ type Client struct {
 	Scope string `json:"scope,omitempty"`
 
 	Metadata *ClientMetadata `json:"metadata,omitempty"`
+
+	// Notes is what administrators keep about the client. Nil: nothing.
+	Notes *ClientNotes `json:"notes,omitempty"`
 
 	// Registration is nil unless the client may manage its own registration.
 	Registration *ClientRegistration `json:"registration,omitempty"`
@@ -123,6 +127,19 @@ type ClientMetadata struct {
 
 	RequirePushedAuthorizationRequests bool `json:"require_pushed_authorization_requests,omitempty"`
 	RequireSignedRequestObject         bool `json:"require_signed_request_object,omitempty"`
+}
+
+// ClientNotes is what administrators keep about a client. None of it changes what the
+// client may do.
+type ClientNotes struct {
+	Description string `json:"description,omitempty"`
+	// AppType is "native", "spa", "regular_web" or "non_interactive".
+	AppType string `json:"app_type,omitempty"`
+	// Metadata is whatever the tenant wants to find again.
+	Metadata map[string]string `json:"metadata,omitempty"`
+	// WebOrigins and AllowedOrigins are those that the tenant's SDKs ask for.
+	WebOrigins     []string `json:"web_origins,omitempty"`
+	AllowedOrigins []string `json:"allowed_origins,omitempty"`
 }
 
 // PreviousSecret is a client secret that was replaced.
@@ -216,6 +233,13 @@ func (c Client) Clone() Client {
 		m.RequestURIs = slices.Clone(m.RequestURIs)
 		m.PostLogoutRedirectURIs = slices.Clone(m.PostLogoutRedirectURIs)
 		c.Metadata = &m
+	}
+	if c.Notes != nil {
+		n := *c.Notes
+		n.Metadata = maps.Clone(n.Metadata)
+		n.WebOrigins = slices.Clone(n.WebOrigins)
+		n.AllowedOrigins = slices.Clone(n.AllowedOrigins)
+		c.Notes = &n
 	}
 	if c.PreviousSecret != nil {
 		s := *c.PreviousSecret

@@ -122,6 +122,7 @@ func TestTheManagementAPIIsBuiltIn(t *testing.T) {
 		tenant.ScopeReadSigningKeys, tenant.ScopeCreateSigningKeys, tenant.ScopeUpdateSigningKeys,
 		tenant.ScopeReadInitialAccessTokens, tenant.ScopeCreateInitialAccessTokens, tenant.ScopeDeleteInitialAccessTokens,
 		tenant.ScopeUpdateClientKeys,
+		tenant.ScopeReadClients, tenant.ScopeCreateClients, tenant.ScopeUpdateClients, tenant.ScopeDeleteClients,
 		tenant.ScopeReadResourceServers, tenant.ScopeCreateResourceServers, tenant.ScopeUpdateResourceServers, tenant.ScopeDeleteResourceServers,
 		tenant.ScopeReadClientGrants, tenant.ScopeCreateClientGrants, tenant.ScopeUpdateClientGrants, tenant.ScopeDeleteClientGrants,
 	}

@@ -31,6 +31,11 @@ const (
 
 	ScopeUpdateClientKeys = "update:client_keys"
 
+	ScopeReadClients   = "read:clients"
+	ScopeCreateClients = "create:clients"
+	ScopeUpdateClients = "update:clients"
+	ScopeDeleteClients = "delete:clients"
+
 	ScopeReadResourceServers   = "read:resource_servers"
 	ScopeCreateResourceServers = "create:resource_servers"
 	ScopeUpdateResourceServers = "update:resource_servers"

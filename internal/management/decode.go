@@ -43,25 +43,56 @@ func Decode[T any](w http.ResponseWriter, r *http.Request) (T, error) {
 	return Unmarshal[T](body, "")
 }
 
+// DecodeMembers reads the JSON body of r as an object whose members the caller
+// decodes, because they are not those of a struct. The rules for the body as a whole
+// are those of [Decode].
+func DecodeMembers(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
+	body, err := httpx.ReadBody(w, r)
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	if err := checkObject(body); err != nil {
+		return nil, err
+	}
+	return split("", body)
+}
+
 // Unmarshal decodes one JSON object by the rules of [Decode]. It serves members
 // whose shape depends on another one. path, unless empty, is the name of the
 // member that holds the object, for the error's text.
 func Unmarshal[T any](object []byte, path string) (T, error) {
 	var out, zero T
-	// One pass for what concerns the text as a whole: UTF-8, syntax, depth, and
-	// members that appear twice, at every level. What follows need not look.
-	var tree map[string]any
-	if err := httpx.DecodeJSON(object, &tree); err != nil {
-		return zero, bodyError(err)
-	}
-	if hasNUL(tree) {
-		// No database engine keeps it in every text type.
-		return zero, InvalidBody("the request body has the character U+0000, which is not allowed")
+	if err := checkObject(object); err != nil {
+		return zero, err
 	}
 	if err := decodeObject(path, object, reflect.ValueOf(&out).Elem()); err != nil {
 		return zero, err
 	}
 	return out, nil
+}
+
+// checkObject looks once for what concerns the text as a whole: UTF-8, syntax, depth,
+// and members that appear twice, at every level. What follows need not look.
+func checkObject(object []byte) error {
+	var tree map[string]any
+	if err := httpx.DecodeJSON(object, &tree); err != nil {
+		return bodyError(err)
+	}
+	if hasNUL(tree) {
+		// No database engine keeps it in every text type.
+		return InvalidBody("the request body has the character U+0000, which is not allowed")
+	}
+	return nil
+}
+
+// UnknownMember returns the error for a member that the resource does not have. path
+// is the object that has it, empty for the body itself.
+func UnknownMember(path, name string) error {
+	if !harmless(name) {
+		// Whoever wrote the name may not be who reads the answer.
+		return InvalidBody("the request body has an unknown member")
+	}
+	return InvalidBody("the request body has the unknown member %s", join(path, name))
 }
 
 func bodyError(err error) error {
@@ -103,11 +134,7 @@ func decodeObject(path string, raw []byte, v reflect.Value) error {
 	for _, name := range slices.Sorted(maps.Keys(members)) { // the same error each time
 		index, ok := fields[name]
 		if !ok {
-			if !harmless(name) {
-				// Whoever wrote the name may not be who reads the answer.
-				return InvalidBody("the request body has an unknown member")
-			}
-			return InvalidBody("the request body has the unknown member %s", join(path, name))
+			return UnknownMember(path, name)
 		}
 		if err := decode(join(path, name), members[name], v.Field(index)); err != nil {
 			return err

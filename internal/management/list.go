@@ -23,6 +23,10 @@ type List[T any] struct {
 	View func(*T) any
 }
 
+// maxScan is how many records one request looks at. A filter that few of millions
+// match gives a short page and a checkpoint to go on from.
+const maxScan = 10_000
+
 // reach is how many records can be reached by page number. Whoever needs more
 // pages by checkpoint, which costs the same for every page.
 const reach = 10_000
@@ -42,7 +46,7 @@ func (l List[T]) Serve(w http.ResponseWriter, r *http.Request) error {
 func (l List[T]) serveCheckpoint(w http.ResponseWriter, r *http.Request, p paging) error {
 	views := []any{}
 	last, more := "", false
-	err := l.walk(r.Context(), p.after, p.limit+1, func(record *T) bool {
+	scanned, err := l.walk(r.Context(), p.after, p.limit+1, func(record *T) bool {
 		if len(views) == p.limit {
 			more = true
 			return false
@@ -55,8 +59,11 @@ func (l List[T]) serveCheckpoint(w http.ResponseWriter, r *http.Request, p pagin
 		return err
 	}
 	answer := map[string]any{l.Name: views}
-	if more {
+	switch {
+	case more:
 		answer["next"] = nextToken(last)
+	case scanned != "":
+		answer["next"] = nextToken(scanned)
 	}
 	httpx.WriteJSON(w, http.StatusOK, answer)
 	return nil
@@ -73,7 +80,7 @@ func (l List[T]) servePage(w http.ResponseWriter, r *http.Request, p paging) err
 	if p.totals {
 		size = store.MaxPageLimit
 	}
-	err := l.walk(r.Context(), "", size, func(record *T) bool {
+	scanned, err := l.walk(r.Context(), "", size, func(record *T) bool {
 		if total >= start && len(views) < p.limit {
 			views = append(views, l.View(record))
 		}
@@ -85,8 +92,11 @@ func (l List[T]) servePage(w http.ResponseWriter, r *http.Request, p paging) err
 		}
 		return len(views) < p.limit
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case scanned != "" && (p.totals || len(views) < p.limit):
+		return InvalidQuery("the filter matches too few of the first %d records to page by number; use take and from", maxScan)
 	}
 	if !p.totals {
 		httpx.WriteJSON(w, http.StatusOK, views)
@@ -99,13 +109,14 @@ func (l List[T]) servePage(w http.ResponseWriter, r *http.Request, p paging) err
 }
 
 // walk calls yield for the matching records after an identifier until yield
-// returns false, reading size records at a time.
-func (l List[T]) walk(ctx context.Context, after string, size int, yield func(*T) bool) error {
+// returns false, reading size records at a time. If a filter made it give up, it
+// returns the identifier of the last record that it saw.
+func (l List[T]) walk(ctx context.Context, after string, size int, yield func(*T) bool) (scanned string, err error) {
 	page := store.Page{After: after, Limit: size}
-	for {
+	for seen := 0; ; {
 		records, err := l.Fetch(ctx, page)
 		if err != nil {
-			return err
+			return "", err
 		}
 		for i := range records {
 			record := &records[i]
@@ -113,12 +124,19 @@ func (l List[T]) walk(ctx context.Context, after string, size int, yield func(*T
 				continue
 			}
 			if !yield(record) {
-				return nil
+				return "", nil
 			}
 		}
 		if len(records) < page.Size() {
-			return nil
+			return "", nil
 		}
 		page.After = l.ID(&records[len(records)-1])
+		if l.Match == nil {
+			continue
+		}
+		if seen += len(records); seen >= maxScan {
+			return page.After, nil
+		}
+		page.Limit = store.MaxPageLimit
 	}
 }

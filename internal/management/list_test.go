@@ -237,3 +237,64 @@ func FuzzList(f *testing.F) {
 		}
 	})
 }
+
+// A stranger can register a million clients; an administrator's filter must not read
+// them all in one request.
+func TestAFilterReadsABoundedPartAndGoesOnFromThere(t *testing.T) {
+	reads := 0
+	l := things(25_000, &reads)
+	l.Match = func(x *thing) bool { return x.ID == "000003" || x.ID == "015000" || x.ID == "024999" }
+	var got []any
+	requests := 0
+	for query := "take=2"; query != ""; requests++ {
+		reads = 0
+		answer, err := list(t, l, query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reads > 12 {
+			t.Errorf("%d reads in one request", reads)
+		}
+		object := answer.(map[string]any)
+		got = append(got, object["things"].([]any)...)
+		query = ""
+		if next, ok := object["next"].(string); ok {
+			query = "take=2&from=" + url.QueryEscape(next)
+		}
+	}
+	if diff := cmp.Diff([]any{"000003", "015000", "024999"}, got); diff != "" || requests != 3 {
+		t.Errorf("%d requests\n%s", requests, diff)
+	}
+	for _, query := range []string{"", "page=0&per_page=2", "include_totals=true"} {
+		reads = 0
+		_, err := list(t, l, query)
+		if e, ok := errors.AsType[*management.Error](err); !ok || e.Status != http.StatusBadRequest || e.Code != management.CodeInvalidQuery || reads > 12 {
+			t.Errorf("%q: %v after %d reads", query, err, reads)
+		}
+	}
+	if answer, err := list(t, l, "per_page=1"); err != nil || cmp.Diff([]any{"000003"}, answer) != "" {
+		t.Errorf("what is found early: %v, %v", answer, err)
+	}
+}
+
+func TestMembersAreDecodedByTheRulesOfABody(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"a":1,"a":2}`:  "the request body is not valid JSON, or has a member twice",
+		`[]`:             "the request body must be a JSON object",
+		`{"a":"\u0000"}`: "the request body has the character U+0000, which is not allowed",
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(in))
+		r.Header.Set("Content-Type", "application/json")
+		got, err := management.DecodeMembers(httptest.NewRecorder(), r)
+		if e, ok := errors.AsType[*management.Error](err); !ok || e.Message != want || got != nil {
+			t.Errorf("%s: %v, %v", in, got, err)
+		}
+	}
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"a": [1], "B":null}`))
+	r.Header.Set("Content-Type", "application/json")
+	got, err := management.DecodeMembers(httptest.NewRecorder(), r)
+	want := map[string]json.RawMessage{"a": json.RawMessage(`[1]`), "B": json.RawMessage(`null`)}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
