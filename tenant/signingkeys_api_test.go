@@ -2,6 +2,7 @@ package tenant_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -216,19 +217,36 @@ func TestSigningKeysRefuse(t *testing.T) {
 	}
 }
 
-// What fails inside is answered without its text.
+// What fails inside is answered without its text: a key's source that fails as a
+// moment's trouble, one that answers nonsense as an error of the server.
 func TestSigningKeysDoNotLeak(t *testing.T) {
-	k := newKMS()
-	a := newKeysAPI(t, k)
-	token := managementToken(t, a.d, keyScopes, nil)
-	k.set(func() { k.noSigner = true })
-	r := httptest.NewRequest(http.MethodPost, keysPath+"/rotate", nil)
-	r.Header.Set("Authorization", "Bearer "+token)
-	w := httptest.NewRecorder()
-	if a.d.SigningKeysHandler().ServeHTTP(w, r); w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "sign") {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
-	if n := len(records(t, a.stores)); n != 1 {
-		t.Errorf("%d keys", n)
+	for name, c := range map[string]struct {
+		trouble func(*kms)
+		status  int
+		retry   string
+	}{
+		"no signer":    {func(k *kms) { k.noSigner = true }, http.StatusServiceUnavailable, "1"},
+		"an outage":    {func(k *kms) { k.fail = errors.New("HSM slot 7 cannot sign") }, http.StatusServiceUnavailable, "1"},
+		"no signature": {func(k *kms) { k.sign = func([]byte) []byte { return nil } }, http.StatusInternalServerError, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKMS()
+			a := newKeysAPI(t, k)
+			token := managementToken(t, a.d, keyScopes, nil)
+			k.set(func() { c.trouble(k) })
+			kid := records(t, a.stores)[0].ID
+			for _, call := range [][2]string{{http.MethodPost, "/rotate"}, {http.MethodPut, "/" + kid + "/revoke"}} {
+				r := httptest.NewRequest(call[0], keysPath+call[1], nil)
+				r.Header.Set("Authorization", "Bearer "+token)
+				w := httptest.NewRecorder()
+				a.d.SigningKeysHandler().ServeHTTP(w, r)
+				if w.Code != c.status || w.Header().Get("Retry-After") != c.retry || strings.Contains(w.Body.String(), "sign") {
+					t.Errorf("%s: %d %q %s", call[1], w.Code, w.Header().Get("Retry-After"), w.Body)
+				}
+			}
+			if keys := records(t, a.stores); len(keys) != 1 || !keys[0].RevokedAt.IsZero() {
+				t.Errorf("%d keys, revoked at %v", len(keys), keys[0].RevokedAt)
+			}
+		})
 	}
 }

@@ -1,13 +1,15 @@
 package management
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/internal/oauth"
 )
 
 // Values of Error.Code that every resource shares.
@@ -30,8 +32,9 @@ type Error struct {
 	Code    string
 	Message string
 	// challenge is sent as WWW-Authenticate (RFC 6750 §3).
-	challenge string
-	cause     error
+	challenge  string
+	retryAfter time.Duration // of 503; a second if zero
+	cause      error
 }
 
 func (e *Error) Error() string {
@@ -82,8 +85,9 @@ func asError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return &Error{Status: http.StatusServiceUnavailable, Message: "The service is busy, try again later.", cause: err}
+	// What is busy or out of order says so, a key's source for instance.
+	if e := oauth.AsError(err); e.Status == http.StatusServiceUnavailable {
+		return &Error{Status: e.Status, Message: "The service is busy, try again later.", retryAfter: e.RetryAfter, cause: err}
 	}
 	return &Error{Status: http.StatusInternalServerError, Message: "An internal error occurred.", cause: err}
 }
@@ -99,7 +103,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err
 		w.Header().Set("WWW-Authenticate", e.challenge)
 	}
 	if e.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int((e.retryAfter+time.Second-1)/time.Second))))
 	}
 	httpx.NoStore(w.Header())
 	httpx.WriteJSON(w, e.Status, struct {
