@@ -145,18 +145,20 @@ func TestEveryTokenWithKeysInAVault(t *testing.T) {
 	})
 }
 
-// A vault that fails is a moment's trouble of the server's, and nothing of it is
-// told.
+// A vault that fails is a moment's trouble of the server's. Nothing of it is told,
+// and nothing is used up: whoever tries again is neither refused nor taken for a
+// thief, however long it lasted.
 func TestAVaultThatFails(t *testing.T) {
 	v := newVault()
 	w := newWorld(t, options{permissive: true, config: func(cfg *opkit.Config) { cfg.Keys.Source = v }})
 	app := w.register(nil)
 	b := newBrowser(t)
 	refresh := w.redeem(app, w.authorizeIn(b, app, "scope", "openid offline_access").Get("code")).json(t)["refresh_token"].(string)
+	code := w.authorizeIn(b, app).Get("code")
 	v.fail(errors.New("sql: connection to hsm-7.internal refused /srv/app/pool.go:99"))
 	answers := map[string]*response{
 		"client_credentials": w.token(registered{id: machineID, secret: machineSecret}, "grant_type", "client_credentials", "audience", w.issuer+"/api/v2/"),
-		"code":               w.redeem(app, w.authorizeIn(b, app).Get("code")),
+		"code":               w.redeem(app, code),
 		"refresh":            w.token(app, "grant_type", "refresh_token", "refresh_token", refresh),
 	}
 	for name, res := range answers {
@@ -174,10 +176,14 @@ func TestAVaultThatFails(t *testing.T) {
 		}
 	}
 	v.fail(nil)
-	if res := w.token(app, "grant_type", "refresh_token", "refresh_token", refresh); res.StatusCode != http.StatusOK {
-		t.Errorf("afterwards: %d %s", res.StatusCode, res.body)
+	if res := w.redeem(app, code); res.StatusCode != http.StatusOK {
+		t.Errorf("the code afterwards: %d %s", res.StatusCode, res.body)
 	}
-	if res := w.redeem(app, w.authorizeIn(b, app).Get("code")); res.StatusCode != http.StatusOK || w.signedBy(res.json(t)["id_token"].(string)) == "" {
+	w.clock.advance(time.Hour)
+	if res := w.token(app, "grant_type", "refresh_token", "refresh_token", refresh); res.StatusCode != http.StatusOK {
+		t.Errorf("the refresh token afterwards: %d %s", res.StatusCode, res.body)
+	}
+	if res := w.redeem(app, w.authorizeIn(newBrowser(t), app).Get("code")); res.StatusCode != http.StatusOK || w.signedBy(res.json(t)["id_token"].(string)) == "" {
 		t.Errorf("afterwards: %d %s", res.StatusCode, res.body)
 	}
 }

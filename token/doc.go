@@ -14,7 +14,7 @@
 // [Issuer.Code] seals an [Authorization] together with a random family
 // identifier and an expiry. Nothing is stored, so a code that nobody redeems
 // leaves nothing behind. The token endpoint then works in this order, and
-// nothing that fails before step 7 uses the code up:
+// nothing that fails before step 8 uses the code up:
 //
 //  1. authenticate the client (RFC 6749 §3.2.1)
 //  2. open the code; it must have been issued to this client (§4.1.3)
@@ -23,11 +23,12 @@
 //  5. check again what may have changed since: the API and what the client may
 //     ask of it, the tenant's flag, the connection, the user
 //  6. run the claims hook and open the key of the ID token
-//  7. start the family: in one step the store makes sure that the grant still
-//     exists and that the code was not redeemed before
-//  8. mint
+//  7. sign the tokens, which may need a key that lives elsewhere
+//  8. start the family: in one step the store makes sure that the grant still
+//     exists and that the code was not redeemed before. Only then are the tokens
+//     answered; whoever is refused here gets none of them
 //
-// A second redemption is refused by step 7, whenever and wherever it happens,
+// A second redemption is refused by step 8, whenever and wherever it happens,
 // and revokes the family: what the first one obtained is dead (§4.1.2, RFC 9700
 // §4.5). An expired code that passes steps 1 to 3 revokes its family too. A code
 // that fails step 2 or 3 revokes nothing, or whoever saw one could end a user's

@@ -53,15 +53,25 @@ func TestFailingStores(t *testing.T) {
 	}
 }
 
-// Keys that cannot be read after the code was consumed: no tokens, and the code
-// stays consumed.
-func TestFailingKeysMintNothing(t *testing.T) {
+// Keys that cannot be read: no tokens, and nothing is used up.
+func TestFailingKeysUseNothingUp(t *testing.T) {
 	f := newFixture(t)
 	code := f.code(f.authorization(webClient, "", "openid"))
 	restore := f.tap.failing("SigningKeys")
 	f.refused(f.post(codeForm(webClient, code)), 500, "server_error")
 	restore()
+	tokens := f.granted(f.post(codeForm(webClient, code)))
 	f.refused(f.post(codeForm(webClient, code)), 400, "invalid_grant")
+	f.dead(tokens.AccessToken) // once is once
+
+	f = newFixture(t)
+	f.tap.take()
+	restore = f.tap.failing("SigningKeys")
+	got, err := f.front(f.authorization(dynamicClient, "", "openid"), "id_token token", "")
+	restore()
+	if err == nil || got != (FrontChannel{}) || strings.Contains(f.tap.take(), "StartFamily") {
+		t.Errorf("in the front channel: %+v, %v", got, err)
+	}
 }
 
 // Tokens that could not be revoked must not be reported as revoked.

@@ -52,19 +52,11 @@ func (i *Issuer) FrontChannel(ctx context.Context, t *tenant.Tenant, client *sto
 		return FrontChannel{}, fmt.Errorf("token: client %q has unsigned ID tokens, which the authorization endpoint does not return", client.ID)
 	}
 
+	// As at the token endpoint: what cannot be signed stores nothing.
 	var out FrontChannel
+	var err error
 	if withToken {
 		m.family = newFamilyID()
-		_, err := i.stores.Grants.StartFamily(ctx, store.Family{
-			TenantID: t.ID(), ID: m.family, GrantID: a.GrantID, UserID: a.UserID, ClientID: a.ClientID, SID: a.SID,
-			CreatedAt: m.now, ExpiresAt: m.now.Add(m.lifetime),
-		}, m.now)
-		if errors.Is(err, store.ErrNotFound) {
-			return FrontChannel{}, oauth.WithCause(err, oauth.CodeAccessDenied, "access was revoked during the request")
-		}
-		if err != nil {
-			return FrontChannel{}, err
-		}
 		if out.AccessToken, err = m.accessToken(ctx); err != nil {
 			return FrontChannel{}, err
 		}
@@ -72,8 +64,19 @@ func (i *Issuer) FrontChannel(ctx context.Context, t *tenant.Tenant, client *sto
 		out.Scope = a.Scope.String()
 	}
 	if withIDToken {
-		var err error
 		if out.IDToken, err = m.idToken(ctx, out.AccessToken, code, m.userClaims(rt == oauth.ResponseIDToken)); err != nil {
+			return FrontChannel{}, err
+		}
+	}
+	if withToken {
+		_, err = i.stores.Grants.StartFamily(ctx, store.Family{
+			TenantID: t.ID(), ID: m.family, GrantID: a.GrantID, UserID: a.UserID, ClientID: a.ClientID, SID: a.SID,
+			CreatedAt: m.now, ExpiresAt: m.now.Add(m.lifetime),
+		}, m.now)
+		if errors.Is(err, store.ErrNotFound) {
+			return FrontChannel{}, oauth.WithCause(err, oauth.CodeAccessDenied, "access was revoked during the request")
+		}
+		if err != nil {
 			return FrontChannel{}, err
 		}
 	}

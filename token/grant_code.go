@@ -83,6 +83,13 @@ func (i *Issuer) redeemCode(ctx context.Context, r *request) (*response, error) 
 		return nil, err
 	}
 
+	// Signed before the code is used up, and sent only if this request is the one that
+	// uses it: a key that lives elsewhere may fail, and must not take the code along.
+	answer, err := m.response(ctx)
+	if err != nil {
+		return nil, err
+	}
+
 	// RFC 6749 §4.1.2: a code is used once. The store decides, in the same step in
 	// which it makes sure that the grant is alive.
 	var (
@@ -108,11 +115,6 @@ func (i *Issuer) redeemCode(ctx context.Context, r *request) (*response, error) 
 	case errors.Is(err, store.ErrNotFound):
 		return nil, oauth.WithCause(err, oauth.CodeInvalidGrant, "access was revoked")
 	case err != nil:
-		return nil, err
-	}
-
-	answer, err := m.response(ctx)
-	if err != nil {
 		return nil, err
 	}
 	if offline {

@@ -65,6 +65,13 @@ func (i *Issuer) refresh(ctx context.Context, r *request) (*response, error) {
 		return nil, err
 	}
 
+	// Signed before the token is used up, as with a code: otherwise a client that
+	// tried again after an outage of the key's source would look like a thief.
+	answer, err := m.response(ctx)
+	if err != nil {
+		return nil, err
+	}
+
 	// RFC 9700 §4.14.2: every refresh token is used once. The store decides, in
 	// the same step in which it makes sure that the grant is alive.
 	family, err := i.stores.Grants.RotateFamily(ctx, r.tenant.ID(), rt.family, rt.generation,
@@ -81,11 +88,6 @@ func (i *Issuer) refresh(ctx context.Context, r *request) (*response, error) {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, oauth.WithCause(err, oauth.CodeInvalidGrant, "refresh_token has expired, or access was revoked")
 	case err != nil:
-		return nil, err
-	}
-
-	answer, err := m.response(ctx)
-	if err != nil {
 		return nil, err
 	}
 	answer.RefreshToken = i.sealRefreshToken(r.tenant, rt.successor(family))

@@ -11,10 +11,11 @@ import (
 	"github.com/opkit/opkit/tenant"
 )
 
-// minting is one answer with tokens for a user. prepare does everything that may
-// fail for a reason of its own (hook, key of the ID token), so that a failure
-// there uses nothing up; what is left after the code or refresh token was
-// consumed is to sign.
+// minting is one answer with tokens for a user. Everything that may fail comes
+// before the code or the refresh token is consumed, so that a failure uses nothing
+// up: prepare finds what is needed (hook, key of the ID token), then the tokens are
+// signed. They are given away only if the store decides that this request is the
+// one that consumes.
 type minting struct {
 	issuer *Issuer
 	tenant *tenant.Tenant
