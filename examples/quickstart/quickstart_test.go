@@ -105,6 +105,20 @@ func TestIssuerWithSlash(t *testing.T) {
 	}
 }
 
+// Whoever has the management client reaches every resource of the API.
+func TestManagementClient(t *testing.T) {
+	p := start(t, t.TempDir(), "-app-addr", "")
+	w := p.walk(t, http.DefaultTransport)
+	token, err := w.managementToken(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, resource := range []string{"tenants/settings", "connections", "keys/signing"} {
+		var answer any
+		get(t, w, "/api/v2/"+resource, token, &answer)
+	}
+}
+
 // The state file says where everything is. Only its owner can read it and what
 // holds secrets.
 func TestStateFile(t *testing.T) {

@@ -20,17 +20,11 @@ const (
 	claimName      = "https://foo.com/myclaim"
 )
 
-var (
-	apiScopes = []store.APIScope{
-		{Value: "appointments", Description: "See your appointments"},
-		{Value: "contacts", Description: "See and change your contacts"},
-		{Value: "read:contacts", Description: "See your contacts"},
-	}
-	managementScopes = []string{
-		"read:tenant_settings", "update:tenant_settings",
-		"read:connections", "create:connections", "update:connections", "delete:connections",
-	}
-)
+var apiScopes = []store.APIScope{
+	{Value: "appointments", Description: "See your appointments"},
+	{Value: "contacts", Description: "See and change your contacts"},
+	{Value: "read:contacts", Description: "See your contacts"},
+}
 
 // customClaims adds a claim to ID and access tokens. Its name is a URI in a
 // namespace of ours; a bare "myclaim" would be dropped.
@@ -142,8 +136,8 @@ func (s *setup) wanted(given, kind, name string) (string, error) {
 	return s.secret.derive(kind, name)
 }
 
-// managementClient makes the client that may use the management API, and returns
-// its secret.
+// managementClient makes the client that may use all of the management API, and
+// returns its secret.
 func (s *setup) managementClient(ctx context.Context, t *tenant.Tenant) (string, error) {
 	id := s.options.mgmtClientID
 	secret, err := s.wanted(s.options.mgmtClientSecret, "client secret", id)
@@ -165,10 +159,15 @@ func (s *setup) managementClient(ctx context.Context, t *tenant.Tenant) (string,
 	if client.SecretDigest != store.DigestOf(secret) {
 		return "", fmt.Errorf("the client %s exists with another secret; give it with -mgmt-client-secret, or choose another -db", id)
 	}
-	return secret, s.clientGrant(ctx, store.ClientGrant{
-		TenantID: t.ID(), ClientID: id, Audience: t.ManagementAudience(),
-		SubjectType: store.SubjectClient, Scopes: managementScopes,
-	})
+	management, err := s.provider.Tenants().API(ctx, t, t.ManagementAudience())
+	if err != nil {
+		return "", err
+	}
+	grant := store.ClientGrant{TenantID: t.ID(), ClientID: id, Audience: management.Audience, SubjectType: store.SubjectClient}
+	for _, scope := range management.Scopes {
+		grant.Scopes = append(grant.Scopes, scope.Value)
+	}
+	return secret, s.clientGrant(ctx, grant)
 }
 
 // api makes the API. A permissive application may ask for all of it, as the page
