@@ -18,7 +18,12 @@ type Ticket struct {
 	ID      Digest `json:"id"`
 	Data    []byte `json:"data,omitempty"`
 	Version int64  `json:"version"`
-	// CreatedAt is set by the caller. ConsumedAt is set by ConsumeTicket.
+	// CreatedAt is set by the caller. A ticket without Data is a marker, which only
+	// says that something was seen: its CreatedAt is the earliest time at which the
+	// same may have been seen before. A store that may have lost markers since then
+	// refuses it with a system error.
+	//
+	// ConsumedAt is set by ConsumeTicket.
 	CreatedAt  time.Time `json:"created_at"`
 	ConsumedAt time.Time `json:"consumed_at,omitzero"`
 	ExpiresAt  time.Time `json:"expires_at"`

@@ -139,7 +139,7 @@ func (a *Authenticator) verifyAssertion(ctx context.Context, t *tenant.Tenant, c
 		TenantID: t.ID(), Kind: ticketKind,
 		// The client is part of it: identifiers of two clients may be equal.
 		ID:        store.DigestOf(client.ID + "\x00" + c.ID),
-		CreatedAt: now,
+		CreatedAt: c.earliest(expiry).UTC(),
 		// Nothing is forgotten while the assertion could still be presented.
 		ExpiresAt: expiry.UTC().Add(clockSkew),
 	}, now)
@@ -177,6 +177,21 @@ func (a *Authenticator) checkClaims(t *tenant.Tenant, client *store.Client, c *c
 		return time.Time{}, refused("has a jti longer than 256 bytes")
 	}
 	return expiry, nil
+}
+
+// earliest is the first moment at which an assertion can have been accepted. A store
+// that lost its records goes by it, see [store.Ticket].
+func (c *claims) earliest(expiry time.Time) time.Time {
+	first := expiry.Add(-maxAssertionAge - clockSkew)
+	for _, claim := range []*jwt.NumericDate{c.IssuedAt, c.NotBefore} {
+		if claim == nil {
+			continue
+		}
+		if t := claim.Time().Add(-clockSkew); t.After(first) {
+			first = t
+		}
+	}
+	return first
 }
 
 // acceptsAudience reports whether an assertion is meant for this server alone. An

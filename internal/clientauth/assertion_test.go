@@ -27,6 +27,7 @@ import (
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/store/memstore"
 	"github.com/opkit/opkit/tenant"
 )
 
@@ -335,6 +336,56 @@ func TestAssertionIsUsedOnce(t *testing.T) {
 	for _, seconds := range []int64{59, 60, 119, 120, 121} {
 		current = now.Add(time.Duration(seconds) * time.Second)
 		refuse("the same assertion later", first)
+	}
+}
+
+// recorder remembers the tickets that were put.
+type recorder struct {
+	store.TicketStore
+	put []store.Ticket
+}
+
+func (r *recorder) PutTicket(ctx context.Context, t store.Ticket, now time.Time) error {
+	r.put = append(r.put, t)
+	return r.TicketStore.PutTicket(ctx, t, now)
+}
+
+// A store that lost its markers asks since when an assertion may have been in use: just
+// before that moment it is refused whatever the store knows.
+func TestMarkerSaysSinceWhenAnAssertionCanBeUsed(t *testing.T) {
+	k := keys()
+	for rule, changes := range map[string]map[string]any{
+		"iat":             nil,
+		"a fast clock":    {"iat": now.Unix() + 45, "exp": now.Unix() + 300},
+		"nbf after iat":   {"iat": now.Unix() - 300, "nbf": now.Unix() - 10},
+		"neither":         {"iat": nil, "exp": now.Unix() + 900},
+		"nothing useful":  {"iat": 0, "nbf": 0, "exp": now.Unix() + 900},
+		"exp far from it": {"iat": now.Unix() - 7200, "exp": now.Unix() + 1800},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			a := newAuthenticator(t, privateKeyClient(t, "app", ""))
+			tickets := &recorder{TicketStore: a.Tickets}
+			a.Tickets = tickets
+			q := withAssertion(sign(t, jose.ES256, k.ec, nil, claimSet("app", rule, changes)))
+			at := now
+			a.Now = func() time.Time { return at }
+			if _, _, err := q.send(t, a); err != nil {
+				t.Fatal(err)
+			}
+			since := tickets.put[0].CreatedAt
+			if len(tickets.put[0].Data) != 0 || since.After(now) {
+				t.Errorf("the marker says %v and %q", since, tickets.put[0].Data)
+			}
+			for _, moment := range []struct {
+				at   time.Time
+				want bool
+			}{{since.Add(-time.Second), false}, {since.Add(-time.Microsecond), false}, {since, true}} {
+				a.Tickets, at = &recorder{TicketStore: memstore.New()}, moment.at
+				if _, _, err := q.send(t, a); (err == nil) != moment.want {
+					t.Errorf("%v after %v: %v", moment.at.Sub(since), since, err)
+				}
+			}
+		})
 	}
 }
 
