@@ -69,7 +69,7 @@ var golden = map[string]string{
 
 // nested are the other modules of the repository. Drivers, clients and browsers
 // are their requirements, never the root's.
-var nested = []string{"examples", "store/sqlstore/sqltest"}
+var nested = []string{"examples", "store/redisstore", "store/sqlstore/sqltest"}
 
 func TestImportsGoDownwards(t *testing.T) {
 	seen := map[string]bool{}

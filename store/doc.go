@@ -3,10 +3,11 @@
 // be written without importing anything else.
 //
 // [Stores] is a struct with one field per interface. A host mixes backends
-// freely: users in its own table, clients in PostgreSQL, tickets in Redis. Three
+// freely: users in its own table, clients in PostgreSQL, tickets in Redis. Four
 // implementations come with opkit: store/memstore (the reference),
-// store/sqlstore (database/sql without a driver) and store/cachestore (a
-// decorator for configuration records). Package storetest proves any other.
+// store/sqlstore (database/sql without a driver), store/redisstore (tickets and
+// sessions, a module of its own) and store/cachestore (a decorator for configuration
+// records). Package storetest proves any other.
 //
 // # The rules
 //
