@@ -224,6 +224,18 @@ func (p *Provider) ClientsAPI() http.Handler {
 	return httpx.CORS(p.registrar.Management(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
 }
 
+// UsersAPI serves the management of the users of database connections (/api/v2/users
+// and /api/v2/users/{id}).
+func (p *Provider) UsersAPI() http.Handler {
+	return httpx.CORS(p.connections.UsersManagement(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
+}
+
+// UsersByEmailAPI serves the search for users by email address
+// (/api/v2/users-by-email).
+func (p *Provider) UsersByEmailAPI() http.Handler {
+	return httpx.CORS(p.connections.UsersByEmail(), http.MethodGet)
+}
+
 // ResourceServersAPI serves the management of APIs (/api/v2/resource-servers and
 // /api/v2/resource-servers/{id}).
 func (p *Provider) ResourceServersAPI() http.Handler {

@@ -55,8 +55,9 @@ func newRoutes(p *Provider) *routes {
 	add(wellKnownOAuth, p.Metadata())
 	if servedHere(e.Management) {
 		add(e.Management+"/tenants/settings", p.TenantSettings())
+		add(e.Management+"/users-by-email", p.UsersByEmailAPI())
 		for collection, h := range map[string]http.Handler{
-			"/clients": p.ClientsAPI(), "/connections": p.ConnectionsAPI(), "/resource-servers": p.ResourceServersAPI(), "/client-grants": p.ClientGrantsAPI(),
+			"/users": p.UsersAPI(), "/clients": p.ClientsAPI(), "/connections": p.ConnectionsAPI(), "/resource-servers": p.ResourceServersAPI(), "/client-grants": p.ClientGrantsAPI(),
 		} {
 			add(e.Management+collection, h)
 			rt.byID[e.Management+collection+"/"] = h

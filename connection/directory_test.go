@@ -56,6 +56,7 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 		Scopes: []string{
 			tenant.ScopeReadTenantSettings, tenant.ScopeUpdateTenantSettings,
 			tenant.ScopeReadConnections, tenant.ScopeCreateConnections, tenant.ScopeUpdateConnections, tenant.ScopeDeleteConnections,
+			tenant.ScopeReadUsers, tenant.ScopeCreateUsers, tenant.ScopeUpdateUsers, tenant.ScopeDeleteUsers,
 		},
 	}); err != nil {
 		t.Fatal(err)

@@ -14,10 +14,6 @@ import (
 // errNoUserAdmin says that users belong to somebody else.
 var errNoUserAdmin = errors.New("connection: Config.Stores.UserAdmin is nil: users cannot be changed here")
 
-// maxUpdates bounds how often an update is tried again because somebody else
-// changed the record.
-const maxUpdates = 5
-
 // CreateUser creates a user of the database connection u.ConnectionID in the
 // tenant u.TenantID. Email or Username is required; both are folded: trimmed and
 // in lower case. ID is made unless it is set. password is hashed; if it is empty,
@@ -55,49 +51,6 @@ func (d *Directory) CreateUser(ctx context.Context, u store.User, password strin
 		return store.User{}, err
 	}
 	return u, nil
-}
-
-// SetPassword replaces the password of a user of a database connection and lifts
-// a lock of its logins. Sessions and grants of the user stay: ending them is the
-// caller's decision.
-//
-// The error is a [*InvalidError], store.ErrNotFound, [ErrBusy], or a system error.
-func (d *Directory) SetPassword(ctx context.Context, tenant, userID, password string) error {
-	if d.cfg.Stores.UserAdmin == nil {
-		return errNoUserAdmin
-	}
-	user, err := d.cfg.Stores.Users.User(ctx, tenant, userID)
-	if err != nil {
-		return err
-	}
-	options, err := d.databaseOf(ctx, tenant, user.ConnectionID)
-	if err != nil {
-		return err
-	}
-	hash, err := d.hashNew(ctx, password, &options, &user)
-	if err != nil {
-		return err
-	}
-	for range maxUpdates {
-		user.PasswordHash, user.UpdatedAt = hash, d.now()
-		err = d.cfg.Stores.UserAdmin.UpdateUser(ctx, user)
-		if !errors.Is(err, store.ErrConflict) {
-			break
-		}
-		if user, err = d.cfg.Stores.Users.User(ctx, tenant, userID); err != nil {
-			break
-		}
-	}
-	if err != nil {
-		return err
-	}
-	conn := store.Connection{TenantID: tenant, ID: user.ConnectionID}
-	for _, login := range []string{user.Email, user.Username} {
-		if login != "" {
-			err = errors.Join(err, d.forgetAttempts(ctx, tenant, attemptID(&conn, login)))
-		}
-	}
-	return err
 }
 
 // databaseOf returns the options of a database connection.

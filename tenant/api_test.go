@@ -123,6 +123,7 @@ func TestTheManagementAPIIsBuiltIn(t *testing.T) {
 		tenant.ScopeReadInitialAccessTokens, tenant.ScopeCreateInitialAccessTokens, tenant.ScopeDeleteInitialAccessTokens,
 		tenant.ScopeUpdateClientKeys,
 		tenant.ScopeReadClients, tenant.ScopeCreateClients, tenant.ScopeUpdateClients, tenant.ScopeDeleteClients,
+		tenant.ScopeReadUsers, tenant.ScopeCreateUsers, tenant.ScopeUpdateUsers, tenant.ScopeDeleteUsers,
 		tenant.ScopeReadResourceServers, tenant.ScopeCreateResourceServers, tenant.ScopeUpdateResourceServers, tenant.ScopeDeleteResourceServers,
 		tenant.ScopeReadClientGrants, tenant.ScopeCreateClientGrants, tenant.ScopeUpdateClientGrants, tenant.ScopeDeleteClientGrants,
 	}

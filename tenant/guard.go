@@ -36,6 +36,11 @@ const (
 	ScopeUpdateClients = "update:clients"
 	ScopeDeleteClients = "delete:clients"
 
+	ScopeReadUsers   = "read:users"
+	ScopeCreateUsers = "create:users"
+	ScopeUpdateUsers = "update:users"
+	ScopeDeleteUsers = "delete:users"
+
 	ScopeReadResourceServers   = "read:resource_servers"
 	ScopeCreateResourceServers = "create:resource_servers"
 	ScopeUpdateResourceServers = "update:resource_servers"
