@@ -122,67 +122,69 @@ func TestUnmetACR(t *testing.T) {
 // A login that is not good enough is done again where it can become better. The
 // host's login reaches the second level, a password the first.
 func TestStepUp(t *testing.T) {
-	w, h := newHostWorld(t, "root")
-	ctx := context.Background()
-	if _, err := w.provider.Connections().Create(ctx, store.Connection{TenantID: tenant.DefaultID, Name: "database", Strategy: connection.StrategyDatabase, IsDomainConnection: true}); err != nil {
-		t.Fatal(err)
-	}
-	app := w.register(nil)
-	b := newBrowser(t)
-	h.acr = "1"
-	h.signIn(b, w, "ada", w.clock.now())
-	b.decide(b.get(w.authorizeURL(app)), "allow").location(t)
-	if got := w.silentACR(b, app); got != "1" {
-		t.Fatalf("acr %v", got)
-	}
-	// A wish does not ask for a login, and is not fulfilled.
-	if got := w.silentACR(b, app, "acr_values", "2"); got != "1" {
-		t.Errorf("acr %v for the wish", got)
-	}
-	required := essentialACR(t, "2")
-	if got := b.get(w.authorizeURL(app, "claims", required, "prompt", "none")).location(t); got.Get("error") != "login_required" {
-		t.Errorf("prompt=none: %v", got)
-	}
-	// A password would not do, so there is one way.
-	res := b.get(w.authorizeURL(app, "claims", required))
-	if !slices.Equal(h.request.ACRValues, []string{"2"}) || !h.request.ACRRequired {
-		t.Errorf("the host is asked for %+v", h.request)
-	}
-	// Coming back as before is not enough.
-	if got := back(t, b, res).location(t); got.Get("error") != "unmet_authentication_requirements" || got.Has("code") {
-		t.Errorf("no better login: %v", got)
-	}
-	res = b.get(w.authorizeURL(app, "claims", required))
-	h.acr = "2"
-	if got := w.idTokenOf(app, back(t, b, res).location(t))["acr"]; got != "2" {
-		t.Errorf("acr %v after the better login", got)
-	}
-	// The better login satisfies both.
-	for asked, want := range map[string]string{"1": "1", "2": "2", "2 1": "2", "1 2": "1", "9": "2", "": "2"} {
-		if got := w.silentACR(b, app, "acr_values", asked); got != want {
-			t.Errorf("acr_values %q: acr %v, want %s", asked, got, want)
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w, h := newHostWorld(t, mount)
+		ctx := context.Background()
+		if _, err := w.provider.Connections().Create(ctx, store.Connection{TenantID: tenant.DefaultID, Name: "database", Strategy: connection.StrategyDatabase, IsDomainConnection: true}); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if got := w.silentACR(b, app, "claims", required); got != "2" {
-		t.Errorf("acr %v", got)
-	}
-	// The host's word counts at once, also if the login became worse.
-	h.acr = "1"
-	if got := b.get(w.authorizeURL(app, "claims", required, "prompt", "none")).location(t); got.Get("error") != "login_required" {
-		t.Errorf("after the host took it back: %v", got)
-	}
-	// A wish is passed on as one.
-	h.signIn(b, w, "", w.clock.now())
-	page := b.get(w.authorizeURL(app, "acr_values", "2 1"))
-	if !strings.Contains(page.body, "login-submit") {
-		t.Errorf("no choice for a wish: %s", text(page.body))
-	}
-	_, fields := form(t, page)
-	fields.Set("connection", "app")
-	b.post(w.endpoint.Login, fields)
-	if !slices.Equal(h.request.ACRValues, []string{"2", "1"}) || h.request.ACRRequired {
-		t.Errorf("the host is asked for %+v", h.request)
-	}
+		app := w.register(nil)
+		b := newBrowser(t)
+		h.acr = "1"
+		h.signIn(b, w, "ada", w.clock.now())
+		b.decide(b.get(w.authorizeURL(app)), "allow").location(t)
+		if got := w.silentACR(b, app); got != "1" {
+			t.Fatalf("acr %v", got)
+		}
+		// A wish does not ask for a login, and is not fulfilled.
+		if got := w.silentACR(b, app, "acr_values", "2"); got != "1" {
+			t.Errorf("acr %v for the wish", got)
+		}
+		required := essentialACR(t, "2")
+		if got := b.get(w.authorizeURL(app, "claims", required, "prompt", "none")).location(t); got.Get("error") != "login_required" {
+			t.Errorf("prompt=none: %v", got)
+		}
+		// A password would not do, so there is one way.
+		res := b.get(w.authorizeURL(app, "claims", required))
+		if !slices.Equal(h.request.ACRValues, []string{"2"}) || !h.request.ACRRequired {
+			t.Errorf("the host is asked for %+v", h.request)
+		}
+		// Coming back as before is not enough.
+		if got := back(t, b, res).location(t); got.Get("error") != "unmet_authentication_requirements" || got.Has("code") {
+			t.Errorf("no better login: %v", got)
+		}
+		res = b.get(w.authorizeURL(app, "claims", required))
+		h.acr = "2"
+		if got := w.idTokenOf(app, back(t, b, res).location(t))["acr"]; got != "2" {
+			t.Errorf("acr %v after the better login", got)
+		}
+		// The better login satisfies both.
+		for asked, want := range map[string]string{"1": "1", "2": "2", "2 1": "2", "1 2": "1", "9": "2", "": "2"} {
+			if got := w.silentACR(b, app, "acr_values", asked); got != want {
+				t.Errorf("acr_values %q: acr %v, want %s", asked, got, want)
+			}
+		}
+		if got := w.silentACR(b, app, "claims", required); got != "2" {
+			t.Errorf("acr %v", got)
+		}
+		// The host's word counts at once, also if the login became worse.
+		h.acr = "1"
+		if got := b.get(w.authorizeURL(app, "claims", required, "prompt", "none")).location(t); got.Get("error") != "login_required" {
+			t.Errorf("after the host took it back: %v", got)
+		}
+		// A wish is passed on as one.
+		h.signIn(b, w, "", w.clock.now())
+		page := b.get(w.authorizeURL(app, "acr_values", "2 1"))
+		if !strings.Contains(page.body, "login-submit") {
+			t.Errorf("no choice for a wish: %s", text(page.body))
+		}
+		_, fields := form(t, page)
+		fields.Set("connection", "app")
+		b.post(w.endpoint.Login, fields)
+		if !slices.Equal(h.request.ACRValues, []string{"2", "1"}) || h.request.ACRRequired {
+			t.Errorf("the host is asked for %+v", h.request)
+		}
+	})
 }
 
 // A page that was shown for a class keeps to it.

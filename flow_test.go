@@ -168,35 +168,37 @@ func TestResponseTypes(t *testing.T) {
 }
 
 func TestResponseModes(t *testing.T) {
-	w := newWorld(t, options{permissive: true})
-	app := w.register(map[string]any{"redirect_uris": []string{"https://app.example.com/callback?kept=yes"}})
-	b := newBrowser(t)
-	w.authorizeIn(b, app) // consent is remembered from here on
-	if res := b.get(w.authorizeURL(app)); !strings.HasPrefix(res.Header.Get("Location"), "https://app.example.com/callback?kept=yes&code=") {
-		t.Errorf("query: %s", res.Header.Get("Location"))
-	}
-	if res := b.get(w.authorizeURL(app, "response_mode", "fragment")); !strings.HasPrefix(res.Header.Get("Location"), "https://app.example.com/callback?kept=yes#code=") {
-		t.Errorf("fragment: %s", res.Header.Get("Location"))
-	}
-	res := b.get(w.authorizeURL(app, "response_mode", "form_post"))
-	action, fields := form(t, res)
-	if action != app.redirectURI || fields.Get("code") == "" || fields.Get("state") != "a state/with+odd=signs&more" || fields.Get("iss") != w.issuer {
-		t.Errorf("form_post: %s %v", action, fields)
-	}
-	res = b.get(w.authorizeURL(app, "response_mode", "web_message"))
-	if !strings.Contains(res.body, `"https://app.example.com"`) || !strings.Contains(res.body, `"authorization_response"`) || res.Header.Get("X-Frame-Options") != "" {
-		t.Errorf("web_message: %s", res.body)
-	}
-	if got := b.get(w.authorizeURL(app, "response_type", "token", "response_mode", "query")).location(t); got.Get("error") != "invalid_request" || got.Has("access_token") {
-		t.Errorf("tokens in the query: %v", got)
-	}
-	// Whatever the mode, an unproven redirect URI receives nothing.
-	for _, mode := range []string{"", "query", "fragment", "form_post", "web_message", "nonsense"} {
-		res := b.get(w.authorizeURL(app, "response_mode", mode, "redirect_uri", "https://app.example.com/other"))
-		if res.StatusCode != 400 || res.Header.Get("Location") != "" || strings.Contains(res.body, "app.example.com/other") {
-			t.Errorf("mode %q, unregistered redirect_uri: %d %s", mode, res.StatusCode, text(res.body))
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount, permissive: true})
+		app := w.register(map[string]any{"redirect_uris": []string{"https://app.example.com/callback?kept=yes"}})
+		b := newBrowser(t)
+		w.authorizeIn(b, app) // consent is remembered from here on
+		if res := b.get(w.authorizeURL(app)); !strings.HasPrefix(res.Header.Get("Location"), "https://app.example.com/callback?kept=yes&code=") {
+			t.Errorf("query: %s", res.Header.Get("Location"))
 		}
-	}
+		if res := b.get(w.authorizeURL(app, "response_mode", "fragment")); !strings.HasPrefix(res.Header.Get("Location"), "https://app.example.com/callback?kept=yes#code=") {
+			t.Errorf("fragment: %s", res.Header.Get("Location"))
+		}
+		res := b.get(w.authorizeURL(app, "response_mode", "form_post"))
+		action, fields := form(t, res)
+		if action != app.redirectURI || fields.Get("code") == "" || fields.Get("state") != "a state/with+odd=signs&more" || fields.Get("iss") != w.issuer {
+			t.Errorf("form_post: %s %v", action, fields)
+		}
+		res = b.get(w.authorizeURL(app, "response_mode", "web_message"))
+		if !strings.Contains(res.body, `"https://app.example.com"`) || !strings.Contains(res.body, `"authorization_response"`) || res.Header.Get("X-Frame-Options") != "" {
+			t.Errorf("web_message: %s", res.body)
+		}
+		if got := b.get(w.authorizeURL(app, "response_type", "token", "response_mode", "query")).location(t); got.Get("error") != "invalid_request" || got.Has("access_token") {
+			t.Errorf("tokens in the query: %v", got)
+		}
+		// Whatever the mode, an unproven redirect URI receives nothing.
+		for _, mode := range []string{"", "query", "fragment", "form_post", "web_message", "nonsense"} {
+			res := b.get(w.authorizeURL(app, "response_mode", mode, "redirect_uri", "https://app.example.com/other"))
+			if res.StatusCode != 400 || res.Header.Get("Location") != "" || strings.Contains(res.body, "app.example.com/other") {
+				t.Errorf("mode %q, unregistered redirect_uri: %d %s", mode, res.StatusCode, text(res.body))
+			}
+		}
+	})
 }
 
 func TestDiscovery(t *testing.T) {
@@ -268,100 +270,108 @@ func (w *world) setFlag(on bool) {
 }
 
 func TestConsent(t *testing.T) {
-	w := newWorld(t, options{})
-	app := w.register(map[string]any{"client_name": "<b>Bank</b> & Co"})
-	b := newBrowser(t)
-	page := b.login(b.get(w.authorizeURL(app)), "ADA@example.com ", password)
-	for _, want := range []string{"app.example.com", "not verified", "You have not allowed it anything before", "ada@example.com", "&lt;b&gt;Bank&lt;/b&gt; &amp; Co"} {
-		if !strings.Contains(page.body, want) {
-			t.Errorf("the consent page lacks %q:\n%s", want, text(page.body))
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount})
+		app := w.register(map[string]any{"client_name": "<b>Bank</b> & Co"})
+		b := newBrowser(t)
+		page := b.login(b.get(w.authorizeURL(app)), "ADA@example.com ", password)
+		for _, want := range []string{"app.example.com", "not verified", "You have not allowed it anything before", "ada@example.com", "&lt;b&gt;Bank&lt;/b&gt; &amp; Co"} {
+			if !strings.Contains(page.body, want) {
+				t.Errorf("the consent page lacks %q:\n%s", want, text(page.body))
+			}
 		}
-	}
-	if got := b.decide(page, "deny").location(t); got.Get("error") != "access_denied" || got.Get("state") == "" || got.Get("iss") != w.issuer {
-		t.Errorf("denied: %v", got)
-	}
-	if got := b.get(w.authorizeURL(app, "prompt", "none")).location(t); got.Get("error") != "login_required" {
-		t.Errorf("a refusal was taken for consent: %v", got)
-	}
-	w.authorizeIn(b, app)
-	if res := b.get(w.authorizeURL(app)); !res.location(t).Has("code") {
-		t.Error("consent is not remembered")
-	}
-	if got := b.get(w.authorizeURL(app, "scope", "openid profile email phone", "prompt", "none")).location(t); got.Get("error") != "consent_required" {
-		t.Errorf("a wider scope needs no consent: %v", got)
-	}
-	if res := b.get(w.authorizeURL(app, "prompt", "consent")); !strings.Contains(res.body, "consent-allow") || strings.Contains(res.body, "not allowed it anything before") {
-		t.Errorf("prompt=consent: %s", text(res.body))
-	}
-	if got := w.authorizeIn(b, app, "audience", apiAudience, "prompt", "none"); got.Get("error") != "unauthorized_client" {
-		t.Errorf("a strict client without a client grant reaches the API: %v", got)
-	}
+		if got := b.decide(page, "deny").location(t); got.Get("error") != "access_denied" || got.Get("state") == "" || got.Get("iss") != w.issuer {
+			t.Errorf("denied: %v", got)
+		}
+		if got := b.get(w.authorizeURL(app, "prompt", "none")).location(t); got.Get("error") != "login_required" {
+			t.Errorf("a refusal was taken for consent: %v", got)
+		}
+		w.authorizeIn(b, app)
+		if res := b.get(w.authorizeURL(app)); !res.location(t).Has("code") {
+			t.Error("consent is not remembered")
+		}
+		if got := b.get(w.authorizeURL(app, "scope", "openid profile email phone", "prompt", "none")).location(t); got.Get("error") != "consent_required" {
+			t.Errorf("a wider scope needs no consent: %v", got)
+		}
+		if res := b.get(w.authorizeURL(app, "prompt", "consent")); !strings.Contains(res.body, "consent-allow") || strings.Contains(res.body, "not allowed it anything before") {
+			t.Errorf("prompt=consent: %s", text(res.body))
+		}
+		if got := w.authorizeIn(b, app, "audience", apiAudience, "prompt", "none"); got.Get("error") != "unauthorized_client" {
+			t.Errorf("a strict client without a client grant reaches the API: %v", got)
+		}
+	})
 }
 
 // RFC 8252 §8.6: in strict mode an earlier consent does not speak for whoever
 // listens on the user's machine now.
 func TestConsentOnLoopback(t *testing.T) {
-	for _, permissive := range []bool{false, true} {
-		w := newWorld(t, options{permissive: permissive})
-		app := w.register(map[string]any{"redirect_uris": []string{"http://127.0.0.1/callback"}, "token_endpoint_auth_method": "none"})
-		app.redirectURI = "http://127.0.0.1:49152/callback"
-		b := newBrowser(t)
-		page := b.login(b.get(w.authorizeURL(app)), "ada", password)
-		if !strings.Contains(page.body, "your own computer") {
-			t.Errorf("no loopback warning: %s", text(page.body))
+	onEveryMount(t, func(t *testing.T, mount string) {
+		for _, permissive := range []bool{false, true} {
+			w := newWorld(t, options{mount: mount, permissive: permissive})
+			app := w.register(map[string]any{"redirect_uris": []string{"http://127.0.0.1/callback"}, "token_endpoint_auth_method": "none"})
+			app.redirectURI = "http://127.0.0.1:49152/callback"
+			b := newBrowser(t)
+			page := b.login(b.get(w.authorizeURL(app)), "ada", password)
+			if !strings.Contains(page.body, "your own computer") {
+				t.Errorf("no loopback warning: %s", text(page.body))
+			}
+			if res := b.decide(page, "allow"); !strings.HasPrefix(res.Header.Get("Location"), app.redirectURI+"?code=") {
+				t.Fatalf("loopback with an ephemeral port: %d %s", res.StatusCode, res.Header.Get("Location"))
+			}
+			if asked := strings.Contains(b.get(w.authorizeURL(app)).body, "consent-allow"); asked == permissive {
+				t.Errorf("permissive %v: asked again: %v", permissive, asked)
+			}
 		}
-		if res := b.decide(page, "allow"); !strings.HasPrefix(res.Header.Get("Location"), app.redirectURI+"?code=") {
-			t.Fatalf("loopback with an ephemeral port: %d %s", res.StatusCode, res.Header.Get("Location"))
-		}
-		if asked := strings.Contains(b.get(w.authorizeURL(app)).body, "consent-allow"); asked == permissive {
-			t.Errorf("permissive %v: asked again: %v", permissive, asked)
-		}
-	}
+	})
 }
 
 func TestPromptAndMaxAge(t *testing.T) {
-	w := newWorld(t, options{})
-	app := w.register(nil)
-	b := newBrowser(t)
-	if got := b.get(w.authorizeURL(app, "prompt", "none")).location(t); got.Get("error") != "login_required" || got.Get("state") == "" {
-		t.Errorf("prompt=none without a session: %v", got)
-	}
-	code := w.authorizeIn(b, app).Get("code")
-	first := claims(t, w.redeem(app, code).json(t)["id_token"].(string))["auth_time"].(float64)
-	if got := b.get(w.authorizeURL(app, "prompt", "none")).location(t); !got.Has("code") {
-		t.Errorf("prompt=none with a session: %v", got)
-	}
-	w.clock.advance(30 * time.Second)
-	if res := b.get(w.authorizeURL(app, "max_age", "10000")); !res.location(t).Has("code") {
-		t.Error("max_age=10000 asks for a login")
-	}
-	for _, params := range [][]string{{"max_age", "10"}, {"prompt", "login"}, {"max_age", "0"}, {"prompt", "select_account"}} {
-		res := b.get(w.authorizeURL(app, params...))
-		if !strings.Contains(res.body, "login-submit") {
-			t.Fatalf("%v: no login page: %d %s", params, res.StatusCode, text(res.body))
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount})
+		app := w.register(nil)
+		b := newBrowser(t)
+		if got := b.get(w.authorizeURL(app, "prompt", "none")).location(t); got.Get("error") != "login_required" || got.Get("state") == "" {
+			t.Errorf("prompt=none without a session: %v", got)
 		}
-		got := b.login(res, "ada@example.com", password).location(t)
-		later := claims(t, w.redeem(app, got.Get("code")).json(t)["id_token"].(string))["auth_time"].(float64)
-		if later < first+30 {
-			t.Errorf("%v: auth_time %v is not later than %v", params, later, first)
+		code := w.authorizeIn(b, app).Get("code")
+		first := claims(t, w.redeem(app, code).json(t)["id_token"].(string))["auth_time"].(float64)
+		if got := b.get(w.authorizeURL(app, "prompt", "none")).location(t); !got.Has("code") {
+			t.Errorf("prompt=none with a session: %v", got)
 		}
-	}
-	for _, params := range [][]string{{"prompt", "none login"}, {"prompt", "nonsense"}, {"max_age", "-1"}, {"max_age", "1.5"}} {
-		if got := b.get(w.authorizeURL(app, params...)).location(t); got.Get("error") != "invalid_request" {
-			t.Errorf("%v: %v", params, got)
+		w.clock.advance(30 * time.Second)
+		if res := b.get(w.authorizeURL(app, "max_age", "10000")); !res.location(t).Has("code") {
+			t.Error("max_age=10000 asks for a login")
 		}
-	}
+		for _, params := range [][]string{{"max_age", "10"}, {"prompt", "login"}, {"max_age", "0"}, {"prompt", "select_account"}} {
+			res := b.get(w.authorizeURL(app, params...))
+			if !strings.Contains(res.body, "login-submit") {
+				t.Fatalf("%v: no login page: %d %s", params, res.StatusCode, text(res.body))
+			}
+			got := b.login(res, "ada@example.com", password).location(t)
+			later := claims(t, w.redeem(app, got.Get("code")).json(t)["id_token"].(string))["auth_time"].(float64)
+			if later < first+30 {
+				t.Errorf("%v: auth_time %v is not later than %v", params, later, first)
+			}
+		}
+		for _, params := range [][]string{{"prompt", "none login"}, {"prompt", "nonsense"}, {"max_age", "-1"}, {"max_age", "1.5"}} {
+			if got := b.get(w.authorizeURL(app, params...)).location(t); got.Get("error") != "invalid_request" {
+				t.Errorf("%v: %v", params, got)
+			}
+		}
+	})
 }
 
 // POST to the authorization endpoint is GET by another method.
 func TestAuthorizePost(t *testing.T) {
-	w := newWorld(t, options{})
-	app := w.register(nil)
-	u, _ := url.Parse(w.authorizeURL(app))
-	b := newBrowser(t)
-	page := b.post(w.endpoint.Authorization, u.Query())
-	got := b.decide(b.login(page, "ada", password), "allow")
-	if got.StatusCode != http.StatusSeeOther || !got.location(t).Has("code") {
-		t.Errorf("%d %s", got.StatusCode, got.Header.Get("Location"))
-	}
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount})
+		app := w.register(nil)
+		u, _ := url.Parse(w.authorizeURL(app))
+		b := newBrowser(t)
+		page := b.post(w.endpoint.Authorization, u.Query())
+		got := b.decide(b.login(page, "ada", password), "allow")
+		if got.StatusCode != http.StatusSeeOther || !got.location(t).Has("code") {
+			t.Errorf("%d %s", got.StatusCode, got.Header.Get("Location"))
+		}
+	})
 }

@@ -135,32 +135,34 @@ func TestHostLogin(t *testing.T) {
 }
 
 func TestHostReauthentication(t *testing.T) {
-	w, h := newHostWorld(t, "root")
-	app := w.register(nil)
-	for _, params := range [][]string{{"prompt", "login"}, {"max_age", "60"}} {
-		b := newBrowser(t)
-		h.signIn(b, w, "ada", w.clock.now().Add(-time.Hour))
-		if page := b.get(w.authorizeURL(app)); strings.Contains(page.body, "consent-allow") {
-			b.decide(page, "allow")
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w, h := newHostWorld(t, mount)
+		app := w.register(nil)
+		for _, params := range [][]string{{"prompt", "login"}, {"max_age", "60"}} {
+			b := newBrowser(t)
+			h.signIn(b, w, "ada", w.clock.now().Add(-time.Hour))
+			if page := b.get(w.authorizeURL(app)); strings.Contains(page.body, "consent-allow") {
+				b.decide(page, "allow")
+			}
+			res := b.get(w.authorizeURL(app, params...))
+			if !h.request.Reauthenticate {
+				t.Errorf("%v: the host is not asked for a fresh proof", params)
+			}
+			// Coming back with the old proof, or without saying when, is not enough.
+			if got := back(t, b, res).location(t); got.Get("error") != "login_required" {
+				t.Errorf("%v: old proof accepted: %v", params, got)
+			}
+			h.signIn(b, w, "ada", time.Time{})
+			if got := back(t, b, b.get(w.authorizeURL(app, "prompt", "login"))).location(t); got.Get("error") != "login_required" {
+				t.Errorf("%v: proof without a time accepted: %v", params, got)
+			}
+			res = b.get(w.authorizeURL(app, "prompt", "login"))
+			h.signIn(b, w, "ada", w.clock.now())
+			if got := back(t, b, res).location(t); !got.Has("code") {
+				t.Errorf("%v: fresh proof refused: %v", params, got)
+			}
 		}
-		res := b.get(w.authorizeURL(app, params...))
-		if !h.request.Reauthenticate {
-			t.Errorf("%v: the host is not asked for a fresh proof", params)
-		}
-		// Coming back with the old proof, or without saying when, is not enough.
-		if got := back(t, b, res).location(t); got.Get("error") != "login_required" {
-			t.Errorf("%v: old proof accepted: %v", params, got)
-		}
-		h.signIn(b, w, "ada", time.Time{})
-		if got := back(t, b, b.get(w.authorizeURL(app, "prompt", "login"))).location(t); got.Get("error") != "login_required" {
-			t.Errorf("%v: proof without a time accepted: %v", params, got)
-		}
-		res = b.get(w.authorizeURL(app, "prompt", "login"))
-		h.signIn(b, w, "ada", w.clock.now())
-		if got := back(t, b, res).location(t); !got.Has("code") {
-			t.Errorf("%v: fresh proof refused: %v", params, got)
-		}
-	}
+	})
 }
 
 func TestHostUserIsCheckedAtUse(t *testing.T) {

@@ -414,29 +414,31 @@ func TestLegacyLogout(t *testing.T) {
 // Whoever signs in again keeps sid and the applications of before, so that logging
 // out reaches them. When somebody else signs in, the first user is logged out.
 func TestSigningInAgainKeepsTheSession(t *testing.T) {
-	w := newWorld(t, options{permissive: true})
-	if _, err := w.provider.Connections().CreateUser(context.Background(), store.User{
-		TenantID: tenant.DefaultID, ConnectionID: w.connection.ID, Email: "bob@example.com", Username: "bob",
-	}, password); err != nil {
-		t.Fatal(err)
-	}
-	b := newBrowser(t)
-	app, first := w.loggedIn(b, map[string]any{"frontchannel_logout_uri": "https://app.example.com/front"})
-	other := w.register(nil)
-	second := w.redeem(other, w.authorizeIn(b, other, "prompt", "login consent").Get("code")).json(t)
-	sid := claims(t, first["id_token"].(string))["sid"]
-	if got := claims(t, second["id_token"].(string))["sid"]; got != sid || sid == nil {
-		t.Errorf("sid %v after %v", got, sid)
-	}
-	if w.userinfo(first["access_token"].(string)).StatusCode != 200 {
-		t.Error("signing in again revoked")
-	}
-	b.login(b.get(w.authorizeURL(app, "prompt", "login")), "bob", password)
-	for _, tokens := range []map[string]any{first, second} {
-		if got := w.userinfo(tokens["access_token"].(string)).StatusCode; got != 401 {
-			t.Errorf("userinfo of the first user: %d", got)
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount, permissive: true})
+		if _, err := w.provider.Connections().CreateUser(context.Background(), store.User{
+			TenantID: tenant.DefaultID, ConnectionID: w.connection.ID, Email: "bob@example.com", Username: "bob",
+		}, password); err != nil {
+			t.Fatal(err)
 		}
-	}
+		b := newBrowser(t)
+		app, first := w.loggedIn(b, map[string]any{"frontchannel_logout_uri": "https://app.example.com/front"})
+		other := w.register(nil)
+		second := w.redeem(other, w.authorizeIn(b, other, "prompt", "login consent").Get("code")).json(t)
+		sid := claims(t, first["id_token"].(string))["sid"]
+		if got := claims(t, second["id_token"].(string))["sid"]; got != sid || sid == nil {
+			t.Errorf("sid %v after %v", got, sid)
+		}
+		if w.userinfo(first["access_token"].(string)).StatusCode != 200 {
+			t.Error("signing in again revoked")
+		}
+		b.login(b.get(w.authorizeURL(app, "prompt", "login")), "bob", password)
+		for _, tokens := range []map[string]any{first, second} {
+			if got := w.userinfo(tokens["access_token"].(string)).StatusCode; got != 401 {
+				t.Errorf("userinfo of the first user: %d", got)
+			}
+		}
+	})
 }
 
 var frameTag = regexp.MustCompile(`<iframe src="([^"]*)"`)

@@ -98,16 +98,18 @@ func TestPushedRequest(t *testing.T) {
 }
 
 func TestPushedRequestByPOST(t *testing.T) {
-	w := newWorld(t, options{})
-	app := w.register(nil)
-	u, err := url.Parse(w.pushed(app))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := newBrowser(t)
-	if got := b.finish(b.post(w.endpoint.Authorization, u.Query())).location(t); got.Get("code") == "" {
-		t.Errorf("%v", got)
-	}
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount})
+		app := w.register(nil)
+		u, err := url.Parse(w.pushed(app))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newBrowser(t)
+		if got := b.finish(b.post(w.endpoint.Authorization, u.Query())).location(t); got.Get("code") == "" {
+			t.Errorf("%v", got)
+		}
+	})
 }
 
 // RFC 9126 §4: one use, which ends with the response, so that a page can be loaded
@@ -170,25 +172,27 @@ func TestPushedRequestHasOneWinner(t *testing.T) {
 
 // An error is a response as well.
 func TestRefusedPushedRequestIsUsedUp(t *testing.T) {
-	w := newWorld(t, options{})
-	app := w.register(nil)
-	b := newBrowser(t)
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount})
+		app := w.register(nil)
+		b := newBrowser(t)
 
-	begin := w.pushed(app)
-	if got := b.decide(b.login(b.get(begin), "ada", password), "deny").location(t); got.Get("error") != "access_denied" {
-		t.Fatalf("%v", got)
-	}
-	if res := b.get(begin); !refusedByPage(res, "invalid_request_uri") {
-		t.Errorf("after the user refused: %d %s", res.StatusCode, text(res.body))
-	}
+		begin := w.pushed(app)
+		if got := b.decide(b.login(b.get(begin), "ada", password), "deny").location(t); got.Get("error") != "access_denied" {
+			t.Fatalf("%v", got)
+		}
+		if res := b.get(begin); !refusedByPage(res, "invalid_request_uri") {
+			t.Errorf("after the user refused: %d %s", res.StatusCode, text(res.body))
+		}
 
-	begin = w.pushed(app, "prompt", "none")
-	if got := newBrowser(t).get(begin).location(t); got.Get("error") != "login_required" {
-		t.Fatalf("%v", got)
-	}
-	if res := b.get(begin); !refusedByPage(res, "invalid_request_uri") {
-		t.Errorf("after login_required: %d %s", res.StatusCode, text(res.body))
-	}
+		begin = w.pushed(app, "prompt", "none")
+		if got := newBrowser(t).get(begin).location(t); got.Get("error") != "login_required" {
+			t.Fatalf("%v", got)
+		}
+		if res := b.get(begin); !refusedByPage(res, "invalid_request_uri") {
+			t.Errorf("after login_required: %d %s", res.StatusCode, text(res.body))
+		}
+	})
 }
 
 func TestPushedRequestBelongsToItsClient(t *testing.T) {

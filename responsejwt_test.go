@@ -235,20 +235,22 @@ func newEncryptionKey(t testing.TB, kid string) jose.JSONWebKey {
 
 // Back-Channel Logout §2.4: with the keys and algorithms of ID tokens.
 func TestEncryptedLogoutToken(t *testing.T) {
-	server, received := receiver(t)
-	w := newWorld(t, options{config: outboundTo(server, "127.0.0.0/8")})
-	b := newBrowser(t)
-	_, tokens := w.loggedIn(b, map[string]any{
-		"jwks": publicJWKS(jose.RS256), "id_token_encrypted_response_alg": "RSA-OAEP-256", "id_token_encrypted_response_enc": "A128GCM",
-		"backchannel_logout_uri": server.URL + "/bye",
+	onEveryMount(t, func(t *testing.T, mount string) {
+		server, received := receiver(t)
+		w := newWorld(t, options{mount: mount, config: outboundTo(server, "127.0.0.0/8")})
+		b := newBrowser(t)
+		_, tokens := w.loggedIn(b, map[string]any{
+			"jwks": publicJWKS(jose.RS256), "id_token_encrypted_response_alg": "RSA-OAEP-256", "id_token_encrypted_response_enc": "A128GCM",
+			"backchannel_logout_uri": server.URL + "/bye",
+		})
+		inner := decrypted(t, tokens["id_token"].(string), clientKeys()[jose.RS256], "RSA-OAEP-256", "A128GCM", "JWT")
+		b.get(w.endSession("id_token_hint", inner))
+		token := (<-received).Get("logout_token")
+		got := w.verified(decrypted(t, token, clientKeys()[jose.RS256], "RSA-OAEP-256", "A128GCM", "JWT"), "RS256", "")
+		if got["events"] == nil || got["sub"] != w.user.ID {
+			t.Errorf("%v", got)
+		}
 	})
-	inner := decrypted(t, tokens["id_token"].(string), clientKeys()[jose.RS256], "RSA-OAEP-256", "A128GCM", "JWT")
-	b.get(w.endSession("id_token_hint", inner))
-	token := (<-received).Get("logout_token")
-	got := w.verified(decrypted(t, token, clientKeys()[jose.RS256], "RSA-OAEP-256", "A128GCM", "JWT"), "RS256", "")
-	if got["events"] == nil || got["sub"] != w.user.ID {
-		t.Errorf("%v", got)
-	}
 }
 
 // What the metadata lists can be registered, and the rest cannot.

@@ -120,24 +120,26 @@ func TestSessionState(t *testing.T) {
 // The state changes when somebody signs in, not only when the application is told:
 // on the way the consent page is shown.
 func TestSessionStateOfAnotherUser(t *testing.T) {
-	w := newWorld(t, options{permissive: true, config: managed})
-	if _, err := w.provider.Connections().CreateUser(context.Background(), store.User{
-		TenantID: tenant.DefaultID, ConnectionID: w.connection.ID, Email: "bob@example.com", Username: "bob",
-	}, password); err != nil {
-		t.Fatal(err)
-	}
-	b := newBrowser(t)
-	app := w.register(nil)
-	ada := w.authorizeIn(b, app).Get("session_state")
-	page := b.get(w.authorizeURL(app, "prompt", "login"))
-	w.wantCheck(b, app, ada, "unchanged") // nothing has happened yet
-	page = b.login(page, "bob@example.com", password)
-	if !strings.Contains(page.body, `id="consent-allow"`) {
-		t.Fatalf("%d %s", page.StatusCode, text(page.body))
-	}
-	w.wantCheck(b, app, ada, "changed")
-	bob := b.decide(page, "allow").location(t).Get("session_state")
-	w.wantCheck(b, app, bob, "unchanged")
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount, permissive: true, config: managed})
+		if _, err := w.provider.Connections().CreateUser(context.Background(), store.User{
+			TenantID: tenant.DefaultID, ConnectionID: w.connection.ID, Email: "bob@example.com", Username: "bob",
+		}, password); err != nil {
+			t.Fatal(err)
+		}
+		b := newBrowser(t)
+		app := w.register(nil)
+		ada := w.authorizeIn(b, app).Get("session_state")
+		page := b.get(w.authorizeURL(app, "prompt", "login"))
+		w.wantCheck(b, app, ada, "unchanged") // nothing has happened yet
+		page = b.login(page, "bob@example.com", password)
+		if !strings.Contains(page.body, `id="consent-allow"`) {
+			t.Fatalf("%d %s", page.StatusCode, text(page.body))
+		}
+		w.wantCheck(b, app, ada, "changed")
+		bob := b.decide(page, "allow").location(t).Get("session_state")
+		w.wantCheck(b, app, bob, "unchanged")
+	})
 }
 
 // A session that ends without the browser is noticed at the next request.
@@ -165,54 +167,56 @@ func TestSessionStateOfASessionThatEndedElsewhere(t *testing.T) {
 // Errors of silent requests have session_state where it tells nothing new: a frame
 // of strangers must not learn when somebody signs in.
 func TestSessionStateInErrors(t *testing.T) {
-	w := newWorld(t, options{permissive: true, config: managed})
-	w.enableClient(registered{id: "own"})
-	own, secret, err := w.provider.Clients().CreateClient(context.Background(), store.Client{
-		TenantID: tenant.DefaultID, ID: "own", FirstParty: true, RedirectURIs: []string{"https://own.example/cb"},
-	}, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, stranger, known := registered{own.ID, secret, own.RedirectURIs[0]}, w.register(nil), w.register(map[string]any{"redirect_uris": []string{"https://known.example/cb"}})
-	b := newBrowser(t)
-	silent := func(app registered, want string, params ...string) url.Values {
-		t.Helper()
-		v := b.get(w.authorizeURL(app, append([]string{"prompt", "none"}, params...)...)).location(t)
-		if v.Get("error") != want {
-			t.Fatalf("%v, want %s", v, want)
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount, permissive: true, config: managed})
+		w.enableClient(registered{id: "own"})
+		own, secret, err := w.provider.Clients().CreateClient(context.Background(), store.Client{
+			TenantID: tenant.DefaultID, ID: "own", FirstParty: true, RedirectURIs: []string{"https://own.example/cb"},
+		}, "")
+		if err != nil {
+			t.Fatal(err)
 		}
-		return v
-	}
-	// Nobody is signed in.
-	out := silent(first, "login_required").Get("session_state")
-	w.wantCheck(b, first, out, "unchanged")
-	if again := silent(first, "login_required").Get("session_state"); again == out {
-		t.Error("§3.2: session_state should vary with each request")
-	} else {
-		w.wantCheck(b, first, again, "unchanged")
-	}
-	if v := silent(stranger, "login_required"); v.Has("session_state") {
-		t.Errorf("a stranger is told %v", v)
-	}
-	w.authorizeIn(b, known, "scope", "openid")
-	w.wantCheck(b, first, out, "changed")
-	// Somebody is.
-	if v := silent(stranger, "login_required"); v.Has("session_state") {
-		t.Errorf("a stranger is told %v", v)
-	}
-	w.wantCheck(b, known, silent(known, "consent_required", "scope", "openid email").Get("session_state"), "unchanged")
-	// Errors that are not about the session have none.
-	for _, params := range [][]string{{"response_type", "x"}, {"max_age", "x"}, {"prompt", "none login"}, {"code_challenge_method", "plain"}} {
-		v := b.get(w.authorizeURL(first, append([]string{"prompt", "none"}, params...)...)).location(t)
-		if v.Get("error") == "" || v.Has("session_state") {
-			t.Errorf("%q: %v", params, v)
+		first, stranger, known := registered{own.ID, secret, own.RedirectURIs[0]}, w.register(nil), w.register(map[string]any{"redirect_uris": []string{"https://known.example/cb"}})
+		b := newBrowser(t)
+		silent := func(app registered, want string, params ...string) url.Values {
+			t.Helper()
+			v := b.get(w.authorizeURL(app, append([]string{"prompt", "none"}, params...)...)).location(t)
+			if v.Get("error") != want {
+				t.Fatalf("%v, want %s", v, want)
+			}
+			return v
 		}
-	}
-	// Nor have refusals by the user.
-	page := b.get(w.authorizeURL(stranger))
-	if v := b.decide(page, "deny").location(t); v.Get("error") != "access_denied" || v.Has("session_state") {
-		t.Errorf("refused: %v", v)
-	}
+		// Nobody is signed in.
+		out := silent(first, "login_required").Get("session_state")
+		w.wantCheck(b, first, out, "unchanged")
+		if again := silent(first, "login_required").Get("session_state"); again == out {
+			t.Error("§3.2: session_state should vary with each request")
+		} else {
+			w.wantCheck(b, first, again, "unchanged")
+		}
+		if v := silent(stranger, "login_required"); v.Has("session_state") {
+			t.Errorf("a stranger is told %v", v)
+		}
+		w.authorizeIn(b, known, "scope", "openid")
+		w.wantCheck(b, first, out, "changed")
+		// Somebody is.
+		if v := silent(stranger, "login_required"); v.Has("session_state") {
+			t.Errorf("a stranger is told %v", v)
+		}
+		w.wantCheck(b, known, silent(known, "consent_required", "scope", "openid email").Get("session_state"), "unchanged")
+		// Errors that are not about the session have none.
+		for _, params := range [][]string{{"response_type", "x"}, {"max_age", "x"}, {"prompt", "none login"}, {"code_challenge_method", "plain"}} {
+			v := b.get(w.authorizeURL(first, append([]string{"prompt", "none"}, params...)...)).location(t)
+			if v.Get("error") == "" || v.Has("session_state") {
+				t.Errorf("%q: %v", params, v)
+			}
+		}
+		// Nor have refusals by the user.
+		page := b.get(w.authorizeURL(stranger))
+		if v := b.decide(page, "deny").location(t); v.Get("error") != "access_denied" || v.Has("session_state") {
+			t.Errorf("refused: %v", v)
+		}
+	})
 }
 
 // The host's own login is followed.
