@@ -51,6 +51,10 @@ func TestConfigurationFitsTheProvider(t *testing.T) {
 		entries = append(entries, override.Browser...)
 	}
 	for _, entry := range entries {
+		// The one page of the suite that its browser has to wait on embeds the provider's.
+		if strings.HasPrefix(entry.Match, "*/test/*/") && strings.HasSuffix(entry.Match, "session_verify") {
+			continue
+		}
 		if !strings.HasPrefix(entry.Match, base+"/") {
 			t.Errorf("%s is not at the provider", entry.Match)
 		}
