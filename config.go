@@ -132,6 +132,8 @@ type Config struct {
 type RegistrationConfig struct {
 	// Redirects says which redirect URIs may be registered.
 	Redirects dcr.RedirectPolicy
+	// Documents says which client ID metadata documents are accepted.
+	Documents dcr.DocumentPolicy
 	// Limiter decides which attempts go ahead, see [dcr.NewSharedLimiter] for one that
 	// holds on all nodes. Nil: one of this process, with Rate.
 	Limiter dcr.Limiter

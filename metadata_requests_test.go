@@ -369,6 +369,23 @@ func (d *document) proveRequestURIOf(registered bool, member string) {
 	}
 }
 
+func (d *document) proveClientDocuments() {
+	const member = "client_id_metadata_document_supported"
+	if !d.mounted("authorization") {
+		d.wantNone(member)
+		return
+	}
+	app := registered{id: d.site.URL + "/client.json", redirectURI: d.site.URL + "/cb"}
+	d.site.serve(map[string]page{"/client.json": {"application/json", string(marshal(d.t, map[string]any{
+		"client_id": app.id, "redirect_uris": []string{app.redirectURI},
+	})), 0}})
+	res := newBrowser(d.t).get(d.authorizeURL(app))
+	if refused := refusedByPage(res, "client ID metadata documents are not enabled here"); !refused != d.says(member, true) ||
+		!refused && !strings.Contains(res.body, `name="password"`) {
+		d.t.Errorf("%d %s, advertised %v", res.StatusCode, text(res.body), d.members[member])
+	}
+}
+
 func (d *document) proveResponseIssuer() {
 	const member = "authorization_response_iss_parameter_supported"
 	if !d.mounted("authorization") {

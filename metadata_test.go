@@ -80,6 +80,7 @@ var proofs = map[string]func(*document){
 	"backchannel_logout_supported":                             (*document).proveBackchannelLogout,
 	"backchannel_logout_session_supported":                     (*document).proveBackchannelLogout,
 	"authorization_response_iss_parameter_supported":           (*document).proveResponseIssuer,
+	"client_id_metadata_document_supported":                    (*document).proveClientDocuments,
 }
 
 // defaultPaths are where endpoints are unless they are moved or switched off.
@@ -108,6 +109,7 @@ func TestMetadataTellsTheTruth(t *testing.T) {
 		"with claims in ID tokens":  {config: func(c *opkit.Config) { c.UserClaimsInIDToken = true }},
 		"with devices elsewhere":    {config: func(c *opkit.Config) { c.Endpoints.DeviceAuthorization = "https://devices.example.com/code" }},
 		"with registration off":     {},
+		"with client documents":     {},
 		"without authorization":     without(func(e *tenant.Endpoints) *string { return &e.Authorization }),
 		"without tokens":            without(func(e *tenant.Endpoints) *string { return &e.Token }),
 		"without userinfo":          without(func(e *tenant.Endpoints) *string { return &e.UserInfo }),
@@ -123,8 +125,11 @@ func TestMetadataTellsTheTruth(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ran++
 			d := newDocument(t, o)
-			if name == "with registration off" {
+			switch name {
+			case "with registration off":
 				d.setFlag(false)
+			case "with client documents":
+				d.acceptDocuments(true)
 			}
 			d.read("/.well-known/openid-configuration")
 			asOpenID := d.members

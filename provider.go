@@ -60,15 +60,24 @@ func New(cfg Config) (*Provider, error) {
 	}
 	// One client for every address that an application registered.
 	outbound := httpx.NewOutbound(httpx.OutboundConfig{InsecureAllow: cfg.Outbound.InsecureAllow, RootCAs: cfg.Outbound.RootCAs})
+	if p.registrar, err = dcr.New(dcr.Config{
+		Stores: cfg.Stores, UncachedClients: uncachedClients, Tenants: p.tenants, Secrets: cfg.secrets(), Outbound: outbound,
+		Redirects: cfg.Registration.Redirects, Limiter: cfg.Registration.Limiter, Rate: cfg.Registration.Rate, InsecureUnsignedIDTokens: cfg.InsecureUnsignedIDTokens,
+		Lifecycle: cfg.Registration.Lifecycle, Documents: cfg.Registration.Documents,
+		SoftwareIssuers: cfg.Registration.SoftwareIssuers, RequireSoftwareStatement: cfg.Registration.RequireSoftwareStatement,
+		TrustedProxies: cfg.TrustedProxies, Now: cfg.Now, Logger: cfg.Logger,
+	}); err != nil {
+		return nil, err
+	}
 	clientSecrets, err := seal.New("client-secret", cfg.secrets()...)
 	if err != nil {
 		return nil, err
 	}
 	clientAuth := &clientauth.Authenticator{
-		Clients: cfg.Stores.Clients, Tickets: cfg.Stores.Tickets, Tenants: p.tenants, Secrets: clientSecrets,
+		Clients: p.registrar.Clients(), Tickets: cfg.Stores.Tickets, Tenants: p.tenants, Secrets: clientSecrets,
 		Keys:                    &clientauth.KeySets{Outbound: outbound, Now: cfg.Now, Logger: cfg.Logger},
 		RequireRegisteredMethod: cfg.RequireRegisteredAuthMethod, InsecureTokenEndpointAudience: cfg.InsecureTokenEndpointAudience,
-		Now: cfg.Now, Logger: cfg.Logger,
+		TrustedProxies: cfg.TrustedProxies, Now: cfg.Now, Logger: cfg.Logger,
 	}
 	if p.tokens, err = token.New(token.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, ClientAuth: clientAuth,
@@ -82,18 +91,10 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	if p.browser, err = authorize.New(authorize.Config{
-		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, Tokens: p.tokens, ClientAuth: clientAuth,
+		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, Tokens: p.tokens,
+		Clients: p.registrar.CurrentClients(), ClientAuth: clientAuth,
 		TrustedProxies: cfg.TrustedProxies, Secrets: cfg.secrets(), Pages: cfg.Pages, InsecureHotlinkLogos: cfg.InsecureHotlinkLogos,
 		Outbound: outbound, Now: cfg.Now, Logger: cfg.Logger,
-	}); err != nil {
-		return nil, err
-	}
-	if p.registrar, err = dcr.New(dcr.Config{
-		Stores: cfg.Stores, UncachedClients: uncachedClients, Tenants: p.tenants, Secrets: cfg.secrets(), Outbound: outbound,
-		Redirects: cfg.Registration.Redirects, Limiter: cfg.Registration.Limiter, Rate: cfg.Registration.Rate, InsecureUnsignedIDTokens: cfg.InsecureUnsignedIDTokens,
-		Lifecycle:       cfg.Registration.Lifecycle,
-		SoftwareIssuers: cfg.Registration.SoftwareIssuers, RequireSoftwareStatement: cfg.Registration.RequireSoftwareStatement,
-		TrustedProxies: cfg.TrustedProxies, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}

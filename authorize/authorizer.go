@@ -29,6 +29,8 @@ type Config struct {
 	Tenants     *tenant.Directory
 	Connections *connection.Directory
 	Tokens      *token.Issuer
+	// Clients finds the clients that authorization requests name. Nil: Stores.Clients.
+	Clients clientauth.ClientReader
 	// ClientAuth authenticates the clients that push their requests.
 	ClientAuth *clientauth.Authenticator
 	// Secrets seal the transactions that travel through the browser. The first
@@ -100,6 +102,9 @@ func New(cfg Config) (*Authorizer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Clients == nil {
+		cfg.Clients = cfg.Stores.Clients
+	}
 	if cfg.Outbound == nil {
 		cfg.Outbound = httpx.NewOutbound(httpx.OutboundConfig{})
 	}
@@ -157,7 +162,11 @@ func (a *Authorizer) Authorization() http.Handler {
 			a.fail(w, r, t, err)
 			return
 		}
-		req, err := a.receive(r.Context(), t, params)
+		ctx := r.Context()
+		if oauth.NamesDocument(params.Get("client_id")) { // the client may have to be fetched
+			ctx = httpx.WithRequester(ctx, httpx.ClientAddress(r, a.cfg.TrustedProxies))
+		}
+		req, err := a.receive(ctx, t, params)
 		if err != nil {
 			a.refuse(w, r, req, err)
 			return

@@ -62,6 +62,9 @@ type ClientInfo struct {
 	// device may claim.
 	Loopback bool
 	Private  bool
+	// DocumentHost is where the application publishes who it is, at the URL that its ID
+	// is: that it comes from there is proven. Empty for others.
+	DocumentHost string
 	// RegisteredAt is zero for applications that did not register themselves.
 	RegisteredAt time.Time
 }
@@ -253,7 +256,12 @@ func (a *Authorizer) clientInfo(q *request) ClientInfo {
 	if a.cfg.InsecureHotlinkLogos {
 		info.LogoURL = extra.LogoURI
 	}
-	if c.Dynamic {
+	switch {
+	case c.Document != nil:
+		if u, err := url.Parse(c.ID); err == nil {
+			info.DocumentHost = u.Host
+		}
+	case c.Dynamic:
 		info.RegisteredAt = c.CreatedAt
 	}
 	kind, _ := oauth.ClassifyRedirectURI(q.redirectURI) // it was registered, so it has a kind

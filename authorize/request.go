@@ -147,7 +147,12 @@ func (a *Authorizer) findClient(ctx context.Context, t *tenant.Tenant, id string
 	if id == "" {
 		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "client_id is missing")
 	}
-	client, err := a.cfg.Stores.Clients.Client(ctx, t.ID(), id)
+	client, err := a.cfg.Clients.Client(ctx, t.ID(), id)
+	if e, ok := errors.AsType[*oauth.Error](err); ok && e.Code == oauth.CodeInvalidClient {
+		page := *e // what is wrong with the document that the client publishes
+		page.Status = http.StatusBadRequest
+		return nil, &page
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, errUnknownClient
 	}

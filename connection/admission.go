@@ -92,8 +92,8 @@ func checkClient(t *tenant.Tenant, client *store.Client) error {
 	switch {
 	case client.TenantID != t.ID():
 		return notAllowed("the client belongs to another tenant")
-	case client.Dynamic && !t.Settings().Flags.EnableDynamicClientRegistration:
-		return notAllowed("dynamic registration is switched off")
+	case !t.Settings().Flags.Serves(client):
+		return notAllowed("the way in which the client became known is switched off")
 	}
 	return nil
 }

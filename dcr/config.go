@@ -34,7 +34,8 @@ type Config struct {
 	// first one seals. Each has at least 32 bytes.
 	Secrets [][]byte
 
-	// Outbound fetches sector_identifier_uri. Nil: one without exemptions.
+	// Outbound fetches sector_identifier_uri and client ID metadata documents. Nil: one
+	// without exemptions.
 	Outbound *httpx.Outbound
 
 	// Redirects says which redirect URIs may be registered.
@@ -52,6 +53,9 @@ type Config struct {
 	// RequireSoftwareStatement refuses registrations without a software statement at
 	// tenants that trust an issuer.
 	RequireSoftwareStatement bool
+
+	// Documents says which client ID metadata documents are accepted.
+	Documents DocumentPolicy
 
 	// Limiter decides which attempts to register go ahead. Nil: a limiter of this
 	// process with the rate of Rate.
@@ -107,6 +111,9 @@ type Registrar struct {
 	sweeper   sweeper
 	ceiling   ceiling
 
+	documents *documentCache
+	revisions *seal.Box
+
 	warnProxy, warnSweeper sync.Once
 }
 
@@ -129,6 +136,10 @@ func New(cfg Config) (*Registrar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dcr: Config.Secrets: %w", err)
 	}
+	revisions, err := seal.New("client-document", cfg.Secrets...)
+	if err != nil {
+		return nil, fmt.Errorf("dcr: Config.Secrets: %w", err)
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -140,7 +151,10 @@ func New(cfg Config) (*Registrar, error) {
 	}
 	r := &Registrar{
 		cfg: cfg, limiter: cfg.Limiter, secrets: secrets, uncached: cfg.UncachedClients,
-		sectors: newSectorFetcher(cfg.Outbound, cfg.Now), lifecycle: lifecycle,
+		sectors: newSectorFetcher(cfg.Outbound, cfg.Now), lifecycle: lifecycle, revisions: revisions,
+	}
+	r.documents = &documentCache{
+		fetcher: newDocumentFetcher(cfg.Outbound, r.now, cfg.Logger), parse: r.parseDocument, tenants: map[string]*tenantDocuments{},
 	}
 	r.sweeper.unused = make(map[string]store.IdlePage)
 	r.ceiling.tenants = make(map[string]*population)

@@ -24,20 +24,24 @@ const (
 	maxValues = 20
 )
 
-// decode reads a registration into m.
+// decode reads a registration, or a document, into m.
 func decode(body []byte, m *metadata) error {
+	what := "the request body "
+	if m.document != nil {
+		what = "the document "
+	}
 	malformed := func(text string) error {
-		return oauth.Errorf(oauth.CodeInvalidClientMetadata, "%s", text)
+		return oauth.Errorf(oauth.CodeInvalidClientMetadata, "%s", what+text)
 	}
 	switch {
 	case !utf8.Valid(body): // RFC 8259 §8.1
-		return malformed("the request body is not valid UTF-8")
+		return malformed("is not valid UTF-8")
 	case !json.Valid(body):
-		return malformed("the request body is not valid JSON")
+		return malformed("is not valid JSON")
 	}
 	c := cursor{data: body}
 	if c.peek() != '{' {
-		return malformed("the request body must be a JSON object")
+		return malformed("must be a JSON object")
 	}
 	var names [maxMembers][]byte
 	seen := names[:0]
@@ -45,19 +49,19 @@ func decode(body []byte, m *metadata) error {
 		for _, other := range seen {
 			if bytes.Equal(name, other) {
 				if m.target(name) != nil {
-					return malformed("the request body has the member " + string(name) + " more than once")
+					return malformed("has the member " + string(name) + " more than once")
 				}
-				return malformed("the request body has a member more than once")
+				return malformed("has a member more than once")
 			}
 		}
 		if len(seen) == maxMembers {
-			return malformed("the request body has more than " + strconv.Itoa(maxMembers) + " members")
+			return malformed("has more than " + strconv.Itoa(maxMembers) + " members")
 		}
 		seen = append(seen, name)
 		return m.set(name, value)
 	})
 	if errors.Is(err, errDepth) {
-		return malformed("the request body is nested too deeply")
+		return malformed("is nested too deeply")
 	}
 	return err
 }

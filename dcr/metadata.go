@@ -24,6 +24,8 @@ type metadata struct {
 	// registered with one before.
 	statement *string
 	wasStated bool
+	// document is set for what an application publishes at its identifier.
+	document *documentMembers
 	// policy is that of the initial access token. Nil: there is none.
 	policy *InitialAccessPolicy
 }
@@ -31,6 +33,16 @@ type metadata struct {
 // issuedMembers are those with which a client proves what it means to replace (RFC
 // 7592 §2.2).
 type issuedMembers struct{ clientID, clientSecret string }
+
+// documentMembers are those that have a meaning in a document alone. The secret ones
+// must not be there.
+type documentMembers struct {
+	clientID string
+	secret   neverSent
+}
+
+// neverSent is the place of a member that must not be sent.
+type neverSent struct{}
 
 // target returns where the member name belongs, nil if it is not known. These are
 // the members of RFC 7591 §2, OpenID Connect Dynamic Client Registration §2, the
@@ -134,12 +146,20 @@ func (m *metadata) target(name []byte) any {
 			return m.statement
 		}
 	case "client_id":
-		if m.issued != nil {
+		switch {
+		case m.issued != nil:
 			return &m.issued.clientID
+		case m.document != nil:
+			return &m.document.clientID
 		}
 	case "client_secret":
 		if m.issued != nil {
 			return &m.issued.clientSecret
+		}
+		fallthrough
+	case "client_secret_expires_at":
+		if m.document != nil {
+			return &m.document.secret
 		}
 	}
 	return nil
@@ -188,6 +208,8 @@ func (m *metadata) set(name, value []byte) error {
 			return invalid(member, "%s must be a JSON object", member)
 		}
 		*target = slices.Clone(value)
+	case *neverSent:
+		return invalid(member, "%s must not be in the document: everyone can read it", member)
 	}
 	m.rare = m.rare || present && !slices.Contains(common, member)
 	return nil

@@ -62,6 +62,13 @@ func (r *Registrar) updateClient(ctx context.Context, tenant, id string, change 
 		}
 		next, secret := r.replaced(&old, m, false)
 		next.FirstParty, next.Notes = m.client.FirstParty, m.client.Notes
+		if old.Document != nil {
+			decided := next.Client
+			decided.FirstParty, decided.Notes = old.FirstParty, old.Notes
+			if !reflect.DeepEqual(old, decided) {
+				return store.Client{}, "", invalid("client_id", "client_id leads to a document that says what the application is; that cannot be changed here")
+			}
+		}
 		if reflect.DeepEqual(old, next.Client) {
 			return next.Client, "", nil
 		}

@@ -24,7 +24,7 @@ type Client struct {
 	// FirstParty says that the tenant vouches for the client. The zero value is a
 	// third-party client: domain connections only, always consent.
 	FirstParty bool `json:"first_party,omitempty"`
-	// Dynamic says that the client registered itself.
+	// Dynamic says that the client registered itself, or is known by its Document.
 	Dynamic bool `json:"dynamic,omitempty"`
 	// SecurityMode of a third-party client: [ModeStrict] (also if empty) or
 	// [ModePermissive]. Fixed when the client is created: UpdateClient keeps the
@@ -60,6 +60,10 @@ type Client struct {
 
 	// Registration is nil unless the client may manage its own registration.
 	Registration *ClientRegistration `json:"registration,omitempty"`
+
+	// Document is nil unless ID is a URL at which the client publishes its metadata.
+	// The record then says what the document said when the client was last used.
+	Document *ClientDocument `json:"document,omitempty"`
 
 	// Revision counts the changes of what users are shown of the client and of where
 	// they return to, from 0. What a user consented to is of one revision, see [Grant].
@@ -165,6 +169,13 @@ type ClientRegistration struct {
 	Policy []byte `json:"policy,omitempty"`
 }
 
+// ClientDocument is what is known of the document at a client's identifier (OAuth
+// Client ID Metadata Document).
+type ClientDocument struct {
+	// FetchedAt is when the document was fetched that the record agrees with.
+	FetchedAt time.Time `json:"fetched_at"`
+}
+
 // Extra returns the rare metadata, zero if there is none.
 func (c *Client) Extra() ClientMetadata {
 	if c.Metadata == nil {
@@ -250,6 +261,10 @@ func (c Client) Clone() Client {
 		r := *c.Registration
 		r.Policy = slices.Clone(r.Policy)
 		c.Registration = &r
+	}
+	if c.Document != nil {
+		d := *c.Document
+		c.Document = &d
 	}
 	return c
 }

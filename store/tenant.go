@@ -73,6 +73,21 @@ type TenantFlags struct {
 	// EnableDynamicClientManagement lets applications that register from now on read,
 	// change and delete their registration (RFC 7592).
 	EnableDynamicClientManagement bool `json:"enable_dynamic_client_management"`
+	// ClientIDMetadataDocumentRegistration accepts applications whose client_id is a
+	// URL at which they publish their metadata (OAuth Client ID Metadata Document).
+	ClientIDMetadataDocumentRegistration bool `json:"client_id_metadata_document_registration"`
+}
+
+// Serves reports whether the flags let c be served. A client that the tenant set up
+// itself always is.
+func (f TenantFlags) Serves(c *Client) bool {
+	switch {
+	case !c.Dynamic:
+		return true
+	case c.Document != nil:
+		return f.ClientIDMetadataDocumentRegistration
+	}
+	return f.EnableDynamicClientRegistration
 }
 
 // Clone returns a copy that shares nothing with t.

@@ -68,6 +68,7 @@ type metadata struct {
 	FrontchannelLogoutSessionSupported                 bool     `json:"frontchannel_logout_session_supported,omitempty"`
 	BackchannelLogoutSupported                         bool     `json:"backchannel_logout_supported,omitempty"` // Back-Channel Logout §2.1
 	BackchannelLogoutSessionSupported                  bool     `json:"backchannel_logout_session_supported,omitempty"`
+	ClientIDMetadataDocumentSupported                  bool     `json:"client_id_metadata_document_supported,omitempty"` // Client ID Metadata Document §6
 	// Left out, this one would mean true (OpenID Connect Discovery §3).
 	RequestURIParameterSupported               bool `json:"request_uri_parameter_supported"`
 	RequireRequestURIRegistration              bool `json:"require_request_uri_registration,omitempty"`
@@ -122,6 +123,7 @@ func newMetadata(t *Tenant, e *Endpoints, c *Capabilities) *httpx.Document {
 		m.RequestURIParameterSupported = m.RequestParameterSupported && c.RequestObjectsByReference
 		m.RequireRequestURIRegistration = m.RequestURIParameterSupported
 		m.AuthorizationResponseISSParameterSupported = true
+		m.ClientIDMetadataDocumentSupported = t.Settings().Flags.ClientIDMetadataDocumentRegistration
 	}
 	if m.AuthorizationEndpoint != "" || m.TokenEndpoint != "" {
 		m.IDTokenEncryptionAlgValuesSupported, m.IDTokenEncryptionEncValuesSupported = c.EncryptionAlgs, c.EncryptionEncs

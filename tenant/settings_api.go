@@ -80,6 +80,8 @@ type settingsPatch struct {
 type flagsPatch struct {
 	EnableDynamicClientRegistration *bool `json:"enable_dynamic_client_registration"`
 	EnableDynamicClientManagement   *bool `json:"enable_dynamic_client_management"`
+
+	ClientIDMetadataDocumentRegistration *bool `json:"client_id_metadata_document_registration"`
 }
 
 // check refuses values that the record uses for "default": who means the default
@@ -141,6 +143,7 @@ func (p *flagsPatch) applyTo(f *store.TenantFlags) {
 	for _, flag := range []struct{ sent, kept *bool }{
 		{p.EnableDynamicClientRegistration, &f.EnableDynamicClientRegistration},
 		{p.EnableDynamicClientManagement, &f.EnableDynamicClientManagement},
+		{p.ClientIDMetadataDocumentRegistration, &f.ClientIDMetadataDocumentRegistration},
 	} {
 		if flag.sent != nil {
 			*flag.kept = *flag.sent

@@ -70,7 +70,7 @@ func TestSettingsOfANewTenant(t *testing.T) {
 		"session_lifetime":      168.0,
 		"idle_session_lifetime": 72.0,
 		"allowed_logout_urls":   []any{},
-		"flags":                 map[string]any{"enable_dynamic_client_registration": false, "enable_dynamic_client_management": false},
+		"flags":                 map[string]any{"enable_dynamic_client_registration": false, "enable_dynamic_client_management": false, "client_id_metadata_document_registration": false},
 		"dynamic_client_registration_security_mode":     "strict",
 		"dynamic_client_registration_access":            "open",
 		"dynamic_client_registration_allowed_addresses": []any{},
@@ -91,7 +91,7 @@ func TestEnablingDynamicRegistration(t *testing.T) {
 	if w.Code != http.StatusOK {
 		t.Fatal(w.Code, w.Body)
 	}
-	want := map[string]any{"enable_dynamic_client_registration": true, "enable_dynamic_client_management": false}
+	want := map[string]any{"enable_dynamic_client_registration": true, "enable_dynamic_client_management": false, "client_id_metadata_document_registration": false}
 	if diff := cmp.Diff(want, object(t, w)["flags"]); diff != "" {
 		t.Error(diff)
 	}

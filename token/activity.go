@@ -61,14 +61,24 @@ func (i *Issuer) used(ctx context.Context, client *store.Client, now time.Time) 
 	}
 }
 
-// touch writes into the client's record that it is used now.
+// touch writes into the client's record that it is used now. A client that is known
+// by its document alone has no record before.
 func (i *Issuer) touch(ctx context.Context, client *store.Client, now time.Time) (*store.Client, error) {
 	c := client.Clone() // the client is shared
 	if c.ConfirmedAt.IsZero() {
 		c.ConfirmedAt = now
 	}
 	c.LastUsedAt = now
-	if err := i.stores.Clients.UpdateClient(ctx, c); err != nil {
+	var err error
+	if c.Document != nil && c.Version == 0 {
+		c.CreatedAt = now
+		if err = i.stores.Clients.CreateClient(ctx, c); errors.Is(err, store.ErrExists) {
+			err = store.ErrConflict
+		}
+	} else {
+		err = i.stores.Clients.UpdateClient(ctx, c)
+	}
+	if err != nil {
 		return nil, err
 	}
 	c.Version++

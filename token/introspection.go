@@ -187,7 +187,7 @@ func (i *Issuer) concerned(ctx context.Context, r *request, at *openedToken) (bo
 // switchedOff reports whether client registered itself in a tenant that switched
 // this off since.
 func (r *request) switchedOff(client *store.Client) bool {
-	return client.Dynamic && !r.tenant.Settings().Flags.EnableDynamicClientRegistration
+	return !r.tenant.Settings().Flags.Serves(client)
 }
 
 // clientAlive checks what is left to check of a token that a client obtained for

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
@@ -31,9 +33,15 @@ var Methods = []string{MethodBasic, MethodPost, MethodPrivateKeyJWT, MethodSecre
 // ConfidentialMethods are those of Methods with which a client proves who it is.
 var ConfidentialMethods = []string{MethodBasic, MethodPost, MethodPrivateKeyJWT, MethodSecretJWT}
 
+// ClientReader finds clients. The error is store.ErrNotFound if there is none; if it
+// is an *oauth.Error as well, or alone, it is what the client is told.
+type ClientReader interface {
+	Client(ctx context.Context, tenant, id string) (store.Client, error)
+}
+
 // Authenticator authenticates clients. Clients and Tickets are required.
 type Authenticator struct {
-	Clients store.ClientStore
+	Clients ClientReader
 	// Tickets remembers the assertions that were used, until they expire.
 	Tickets store.TicketStore
 	// Tenants knows the URL of the token endpoint. It is required if
@@ -59,6 +67,10 @@ type Authenticator struct {
 	// audience has to be the issuer.
 	InsecureTokenEndpointAudience bool
 
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Empty: none;
+	// the peer's address counts.
+	TrustedProxies []netip.Prefix
+
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger learns why an authentication failed. Nil: nobody does.
@@ -78,7 +90,11 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request, t *
 	c, err := parseCredentials(r.Header.Values("Authorization"), form)
 	var client *store.Client
 	if err == nil {
-		client, err = a.verify(r.Context(), t, c)
+		ctx := r.Context()
+		if oauth.NamesDocument(c.clientID) { // the client may have to be fetched
+			ctx = httpx.WithRequester(ctx, httpx.ClientAddress(r, a.TrustedProxies))
+		}
+		client, err = a.verify(ctx, t, c)
 	}
 	if err == nil {
 		return client, nil
@@ -102,6 +118,9 @@ func unproven(cause string) error {
 // verify applies rules 2 to 4 of the package.
 func (a *Authenticator) verify(ctx context.Context, t *tenant.Tenant, c credentials) (*store.Client, error) {
 	client, err := a.client(ctx, t.ID(), c.clientID)
+	if _, ok := errors.AsType[*oauth.Error](err); ok {
+		return nil, err // what is wrong with the document that the client publishes
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		// The work that a known client's secret would have cost.
 		store.Digest{}.Matches(c.secret)

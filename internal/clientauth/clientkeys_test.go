@@ -220,11 +220,11 @@ func TestFreshness(t *testing.T) {
 		"no-cache, max-age=300":        minKeysFresh,
 		"max-age=300, no-store":        minKeysFresh,
 	} {
-		if got := freshness([]string{header}); got != want {
+		if got := (httpx.Fetched{Header: http.Header{"Cache-Control": {header}}}).Freshness(keysFresh, minKeysFresh, maxKeysAge); got != want {
 			t.Errorf("%q: %v, want %v", header, got, want)
 		}
 	}
-	if got := freshness([]string{"public", "max-age=120"}); got != 2*time.Minute {
+	if got := (httpx.Fetched{Header: http.Header{"Cache-Control": {"public", "max-age=120"}}}).Freshness(keysFresh, minKeysFresh, maxKeysAge); got != 2*time.Minute {
 		t.Errorf("two headers: %v", got)
 	}
 }
@@ -269,7 +269,7 @@ func TestPublishedSetIsRefused(t *testing.T) {
 			form.Set("client_assertion", sign(t, jose.ES256, k.ec, map[string]any{"kid": "1"}, claimSet("app", "1", nil)))
 			client := *publishes("app", p.URL)
 			client.TenantID = tn.ID()
-			if err := a.Clients.CreateClient(t.Context(), client); err != nil {
+			if err := a.Clients.(store.ClientStore).CreateClient(t.Context(), client); err != nil {
 				t.Fatal(err)
 			}
 			_, err := a.Authenticate(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil), tn, form)

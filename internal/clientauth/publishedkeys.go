@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -169,25 +168,7 @@ func (k *KeySets) fetch(ctx context.Context, uri string) (*fetchedSet, error) {
 	for i, key := range keys { // the rest, such as certificates, has no use here
 		keys[i] = jose.JSONWebKey{Key: key.Key, KeyID: key.KeyID, Algorithm: key.Algorithm, Use: key.Use}
 	}
-	return &fetchedSet{keys, began, freshness(document.Header.Values("Cache-Control"))}, nil
-}
-
-// freshness returns how long a set may be used without asking again (RFC 9111
-// §5.2.2).
-func freshness(cacheControl []string) time.Duration {
-	fresh := keysFresh
-	for directive := range strings.SplitSeq(strings.Join(cacheControl, ","), ",") {
-		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
-		switch strings.ToLower(name) {
-		case "no-store", "no-cache":
-			return minKeysFresh
-		case "max-age":
-			if seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
-				fresh = time.Duration(seconds) * time.Second
-			}
-		}
-	}
-	return min(max(fresh, minKeysFresh), maxKeysAge)
+	return &fetchedSet{keys, began, document.Freshness(keysFresh, minKeysFresh, maxKeysAge)}, nil
 }
 
 func (k *KeySets) now() time.Time {

@@ -42,6 +42,9 @@ func storedClient(c store.Client) *store.Client {
 	if c.Registration != nil {
 		c.Registration.PreviousTokenUntil = utc(c.Registration.PreviousTokenUntil)
 	}
+	if c.Document != nil {
+		c.Document.FetchedAt = utc(c.Document.FetchedAt)
+	}
 	return &c
 }
 

@@ -78,6 +78,9 @@ func encodeClient(c store.Client) (record string, jwks []byte, err error) {
 		registration.PreviousTokenUntil = precise(registration.PreviousTokenUntil)
 		c.Registration = &registration
 	}
+	if c.Document != nil {
+		c.Document = &store.ClientDocument{FetchedAt: precise(c.Document.FetchedAt)}
+	}
 	record, err = encode(c)
 	return record, jwks, err
 }
