@@ -20,6 +20,7 @@ const (
 
 // roles are what a process that a test starts does with its handle on the database.
 var roles = map[string]func(ctx context.Context, h *handle, in *bufio.Scanner, out io.Writer) error{
+	"provide": provideRole,
 	"migrate": func(context.Context, *handle, *bufio.Scanner, io.Writer) error { return nil },
 	"race":    raceRole,
 	"write":   writeRole,
