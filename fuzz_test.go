@@ -101,6 +101,41 @@ func FuzzRequestObject(f *testing.F) {
 	})
 }
 
+// Whatever the request to log out: a page, or the way back to an address that the
+// client registered; and whoever proves nothing logs nobody out.
+func FuzzLogout(f *testing.F) {
+	w := newWorld(f, options{permissive: true})
+	app := w.register(map[string]any{"post_logout_redirect_uris": []string{afterLogout}})
+	seed := func(params ...string) {
+		_, query, _ := strings.Cut(w.endSession(params...), "?")
+		f.Add(query)
+	}
+	seed()
+	seed("client_id", app.id, "post_logout_redirect_uri", afterLogout, "state", "s")
+	seed("id_token_hint", "e30.e30.e30", "post_logout_redirect_uri", afterLogout)
+	seed("id_token_hint", compact(`{"alg":"none"}`, `{"iss":"`+w.issuer+`","sub":"x","aud":"`+app.id+`","exp":1}`, ""), "post_logout_redirect_uri", afterLogout)
+	seed("client_id", app.id, "post_logout_redirect_uri", "https://evil.example/", "ui_locales", "de", "logout_hint", "ada")
+	seed("state", `"><script>alert(1)</script>`)
+	f.Add("post_logout_redirect_uri=" + afterLogout + "&post_logout_redirect_uri=https://evil.example/")
+	f.Add("a;b&&=&%")
+	handler := w.provider.EndSession()
+	f.Fuzz(func(t *testing.T, query string) {
+		r := httptest.NewRequest(http.MethodGet, "/oidc/logout", nil)
+		r.URL.RawQuery = query
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, r)
+		location := rec.Header().Get("Location")
+		switch {
+		case rec.Code == http.StatusOK || rec.Code == http.StatusBadRequest:
+			if location != "" || strings.Contains(rec.Body.String(), "<script>alert") {
+				t.Fatalf("status %d, Location %q, %s", rec.Code, location, rec.Body)
+			}
+		case rec.Code != http.StatusFound || location != afterLogout && !strings.HasPrefix(location, afterLogout+"?state="):
+			t.Fatalf("status %d, Location %q", rec.Code, location)
+		}
+	})
+}
+
 // A page's form cannot be made to do anything by what it carries.
 func FuzzTransaction(f *testing.F) {
 	w := newWorld(f, options{})

@@ -109,6 +109,27 @@ func TestRevokeSessionRevokesItsFamiliesOnly(t *testing.T) {
 	f.alive(others)
 }
 
+// The claims of a hint, which are read before it is known whose key to verify it with:
+// an error comes without a value, and a value names this issuer, a client and a user.
+func FuzzHintClaims(f *testing.F) {
+	fx := newFixture(f)
+	issuer := fx.tenant.Issuer()
+	f.Add([]byte(`{"iss":"` + issuer + `","sub":"u","aud":"c","exp":1,"sid":"s"}`))
+	f.Add([]byte(`{"iss":"` + issuer + `","sub":"u","aud":["c"],"exp":1}`))
+	f.Add([]byte(`{"iss":"` + issuer + `","sub":"u","aud":"c","exp":1e400}`))
+	f.Add([]byte(`{"iss":"` + issuer + `","ISS":"https://evil.example","sub":"u","aud":"c","exp":1}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		got, err := readHint(fx.tenant, payload)
+		if err != nil && (got != Hint{} || !errors.Is(err, ErrInvalidHint)) {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		if err == nil && (got.ClientID == "" || got.Subject == "" || !strings.Contains(string(payload), "iss")) {
+			t.Fatalf("%s: %+v", payload, got)
+		}
+	})
+}
+
 // Whatever is sent as a hint, an error comes without a value, and nobody makes one
 // without a key.
 func FuzzHint(f *testing.F) {
