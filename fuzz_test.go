@@ -10,6 +10,19 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
+// Inputs that are kept stand for every run: in them anyClient is the client's
+// identifier, anyIssuer the issuer. Both are made anew each time.
+const anyClient, anyIssuer = "CLIENT", "https://issuer.example"
+
+// kept writes an input of this run as it is kept, and used makes it one of this run.
+func (w *world) kept(app registered, input string) string {
+	return strings.NewReplacer(app.id, anyClient, url.QueryEscape(w.issuer), url.QueryEscape(anyIssuer)).Replace(input)
+}
+
+func (w *world) used(app registered, input string) string {
+	return strings.NewReplacer(anyClient, app.id, url.QueryEscape(anyIssuer), url.QueryEscape(w.issuer)).Replace(input)
+}
+
 // Whatever the request: never a 5xx, never a redirect to an address that the
 // client did not register, and what is redirected says who answers.
 func FuzzAuthorization(f *testing.F) {
@@ -17,7 +30,7 @@ func FuzzAuthorization(f *testing.F) {
 	app := w.register(map[string]any{"redirect_uris": []string{appRedirectURI, "http://127.0.0.1/cb"}, "token_endpoint_auth_method": "none"})
 	seed := func(params ...string) {
 		_, query, _ := strings.Cut(w.authorizeURL(app, params...), "?")
-		f.Add(query)
+		f.Add(w.kept(app, query))
 	}
 	seed()
 	seed("response_type", "code id_token token", "response_mode", "form_post")
@@ -29,12 +42,12 @@ func FuzzAuthorization(f *testing.F) {
 	seed("request_uri", pushedPrefix+"x")
 	seed("claims", claimsByName, "acr_values", "1 2", "display", "popup", "ui_locales", "de")
 	seed("claims", `{"id_token":{"sub":{"value":"x"},"acr":{"essential":true,"values":["2"]}}}`, "response_type", "none")
-	f.Add("client_id=" + app.id + "&redirect_uri=%00&state=%ff")
+	f.Add("client_id=" + anyClient + "&redirect_uri=%00&state=%ff")
 	f.Add("a;b&&=&%")
 	handler := w.provider.Authorization()
 	f.Fuzz(func(t *testing.T, query string) {
 		r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
-		r.URL.RawQuery = query
+		r.URL.RawQuery = w.used(app, query)
 		rec := httptest.NewRecorder()
 		handler.ServeHTTP(rec, r)
 		if rec.Code >= 500 {
@@ -90,7 +103,7 @@ func FuzzRequestObject(f *testing.F) {
 		}
 		_, query, _ := strings.Cut(w.authorizeURL(app, "request", object), "?")
 		r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
-		r.URL.RawQuery = query
+		r.URL.RawQuery = w.used(app, query)
 		rec := httptest.NewRecorder()
 		handler.ServeHTTP(rec, r)
 		switch location := rec.Header().Get("Location"); {
@@ -108,7 +121,7 @@ func FuzzLogout(f *testing.F) {
 	app := w.register(map[string]any{"post_logout_redirect_uris": []string{afterLogout}})
 	seed := func(params ...string) {
 		_, query, _ := strings.Cut(w.endSession(params...), "?")
-		f.Add(query)
+		f.Add(w.kept(app, query))
 	}
 	seed()
 	seed("client_id", app.id, "post_logout_redirect_uri", afterLogout, "state", "s")
@@ -121,7 +134,7 @@ func FuzzLogout(f *testing.F) {
 	handler := w.provider.EndSession()
 	f.Fuzz(func(t *testing.T, query string) {
 		r := httptest.NewRequest(http.MethodGet, "/oidc/logout", nil)
-		r.URL.RawQuery = query
+		r.URL.RawQuery = w.used(app, query)
 		rec := httptest.NewRecorder()
 		handler.ServeHTTP(rec, r)
 		location := rec.Header().Get("Location")
