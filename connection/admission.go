@@ -93,7 +93,7 @@ func checkClient(t *tenant.Tenant, client *store.Client) error {
 	case client.TenantID != t.ID():
 		return notAllowed("the client belongs to another tenant")
 	case !t.Settings().Flags.Serves(client):
-		return notAllowed("the way in which the client became known is switched off")
+		return notAllowed("the client is blocked, or the way in which it became known is switched off")
 	}
 	return nil
 }

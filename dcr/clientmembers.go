@@ -72,6 +72,8 @@ func setMember(m *metadata, notes *store.ClientNotes, name string, value json.Ra
 		return nil
 	case "is_first_party":
 		return decodeMember(name, "true or false", value, &c.FirstParty)
+	case "blocked":
+		return decodeMember(name, "true or false", value, &c.Blocked)
 	case "third_party_security_mode":
 		return decodeMember(name, "a string", value, &c.SecurityMode)
 	case "oidc_conformant":

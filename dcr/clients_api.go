@@ -83,6 +83,7 @@ type clientView struct {
 	Description             string            `json:"description,omitempty"`
 	AppType                 string            `json:"app_type"`
 	IsFirstParty            bool              `json:"is_first_party"`
+	Blocked                 bool              `json:"blocked,omitempty"`
 	OIDCConformant          bool              `json:"oidc_conformant"`
 	SecurityMode            string            `json:"third_party_security_mode,omitempty"`
 	Callbacks               []string          `json:"callbacks"`
@@ -114,7 +115,7 @@ type jwtConfiguration struct {
 func viewClient(c *store.Client, secret string) clientView {
 	extra := c.Extra()
 	v := clientView{
-		ClientID: c.ID, ClientSecret: secret, Name: c.Name, AppType: appTypeOf(c), IsFirstParty: c.FirstParty, OIDCConformant: true,
+		ClientID: c.ID, ClientSecret: secret, Name: c.Name, AppType: appTypeOf(c), IsFirstParty: c.FirstParty, Blocked: c.Blocked, OIDCConformant: true,
 		Callbacks: c.RedirectURIs, AllowedLogoutURLs: extra.PostLogoutRedirectURIs, GrantTypes: c.AllowedGrantTypes(),
 		ApplicationType: c.ApplicationType, Scope: c.Scope, TokenEndpointAuthMethod: c.TokenEndpointAuthMethod,
 		JWTConfiguration: jwtConfiguration{cmp.Or(extra.IDTokenSignedResponseAlg, "RS256")},

@@ -26,7 +26,7 @@ import (
 // A POST without is_first_party creates a first-party client. Secrets are kept as
 // digests: none is shown but when it is made.
 //
-// Clients that registered themselves are listed with the member dynamic. A PATCH with
+// A client with blocked true is out of service. Clients that registered themselves are listed with the member dynamic. A PATCH with
 // is_first_party makes one of them first party; third_party_security_mode never
 // changes.
 //

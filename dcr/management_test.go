@@ -131,6 +131,8 @@ func TestAClientOnTheWire(t *testing.T) {
 			"jwt_configuration": map[string]any{"alg": "ES256"}, "id_token_signed_response_alg": "ES256", "policy_uri": "https://shop.example/p"}},
 		{`{"jwt_configuration":null}`, map[string]any{"jwt_configuration": map[string]any{"alg": "RS256"}, "id_token_signed_response_alg": nil}},
 		{`{"allowed_logout_urls":null,"description":null}`, map[string]any{"allowed_logout_urls": []any{}, "description": nil}},
+		{`{"blocked":true}`, map[string]any{"blocked": true}},
+		{`{"blocked":false}`, map[string]any{"blocked": nil}},
 		{`{"app_type":"spa","token_endpoint_auth_method":"none"}`, map[string]any{"app_type": "spa", "token_endpoint_auth_method": "none"}},
 	} {
 		for member, value := range step.change {

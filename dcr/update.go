@@ -16,7 +16,8 @@ import (
 // an error names the member. Identifier, secrets, how the client came to be, and
 // SecurityMode cannot be changed: the latter is fixed when a client is created.
 //
-// FirstParty may be: from then on the tenant vouches for the application, whose users
+// Blocked takes the client out of service on every path, at once on this node.
+// FirstParty may be changed: from then on the tenant vouches for the application, whose users
 // are not asked for consent, and which needs to be enabled for a connection instead
 // of a domain connection. Users are asked again, where they are asked at all, if the
 // application changed what they see of it.
@@ -61,10 +62,10 @@ func (r *Registrar) updateClient(ctx context.Context, tenant, id string, change 
 			}
 		}
 		next, secret := r.replaced(&old, m, false)
-		next.FirstParty, next.Notes = m.client.FirstParty, m.client.Notes
+		next.FirstParty, next.Blocked, next.Notes = m.client.FirstParty, m.client.Blocked, m.client.Notes
 		if old.Document != nil {
 			decided := next.Client
-			decided.FirstParty, decided.Notes = old.FirstParty, old.Notes
+			decided.FirstParty, decided.Blocked, decided.Notes = old.FirstParty, old.Blocked, old.Notes
 			if !reflect.DeepEqual(old, decided) {
 				return store.Client{}, "", invalid("client_id", "client_id leads to a document that says what the application is; that cannot be changed here")
 			}

@@ -26,6 +26,9 @@ type Client struct {
 	FirstParty bool `json:"first_party,omitempty"`
 	// Dynamic says that the client registered itself, or is known by its Document.
 	Dynamic bool `json:"dynamic,omitempty"`
+	// Blocked says that an administrator took the client out of service: nothing is
+	// served to it, and none of its tokens is honoured, until it is put back.
+	Blocked bool `json:"blocked,omitempty"`
 	// SecurityMode of a third-party client: [ModeStrict] (also if empty) or
 	// [ModePermissive]. Fixed when the client is created: UpdateClient keeps the
 	// stored value, and those of Dynamic and CreatedAt.

@@ -78,10 +78,12 @@ type TenantFlags struct {
 	ClientIDMetadataDocumentRegistration bool `json:"client_id_metadata_document_registration"`
 }
 
-// Serves reports whether the flags let c be served. A client that the tenant set up
-// itself always is.
+// Serves reports whether c may be served: no client that is blocked, and none that
+// became known in a way that the flags switch off.
 func (f TenantFlags) Serves(c *Client) bool {
 	switch {
+	case c.Blocked:
+		return false
 	case !c.Dynamic:
 		return true
 	case c.Document != nil:

@@ -184,8 +184,8 @@ func (i *Issuer) concerned(ctx context.Context, r *request, at *openedToken) (bo
 	return err == nil, err
 }
 
-// switchedOff reports whether client registered itself in a tenant that switched
-// this off since.
+// switchedOff reports whether client is blocked, or registered itself in a tenant that
+// switched this off since.
 func (r *request) switchedOff(client *store.Client) bool {
 	return !r.tenant.Settings().Flags.Serves(client)
 }
