@@ -43,9 +43,10 @@ type Config struct {
 	// key that applications encrypt request objects to is derived from it.
 	Secret []byte
 
-	// PreviousSecrets still open what they sealed. To replace Secret, move it here
-	// and keep it until the longest-lived refresh token has been used or expired, Run
-	// has gone over the tenants, and every signing key has been replaced, see Keys;
+	// PreviousSecrets still open what they sealed. To replace Secret, move it here, on
+	// all nodes, and keep it until the longest-lived refresh token has been used or
+	// expired, Run has gone over the tenants and logged that all client secrets are
+	// sealed with the current secret, and every signing key has been replaced, see Keys;
 	// [tenant.Directory.RotateSigningKey] hastens that.
 	PreviousSecrets [][]byte
 

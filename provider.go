@@ -1,6 +1,7 @@
 package opkit
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/opkit/opkit/authorize"
@@ -28,7 +29,7 @@ type Provider struct {
 }
 
 // New checks cfg and assembles a provider. It reads and writes no store and starts
-// no goroutine; see [Provider.Run].
+// no goroutine; see [Provider.Check] and [Provider.Run].
 func New(cfg Config) (*Provider, error) {
 	cfg, err := cfg.resolved()
 	if err != nil {
@@ -101,6 +102,12 @@ func New(cfg Config) (*Provider, error) {
 	p.routes = newRoutes(p)
 	return p, nil
 }
+
+// Check returns an error if the stores do not answer, or if neither Secret nor
+// PreviousSecrets open what they keep (see [tenant.Directory.CheckSecrets]). Programs call
+// it when they start, because New reads no store: a wrong secret then is an error at
+// the start, not of the first user who signs in.
+func (p *Provider) Check(ctx context.Context) error { return p.tenants.CheckSecrets(ctx) }
 
 // capabilities collects what the rooms support, so that the metadata document
 // derives from them.

@@ -18,13 +18,17 @@ const (
 	keysTimeout  = 5 * time.Minute
 )
 
-// Run replaces signing keys by schedule (see [tenant.Directory.MaintainKeys]) and
-// removes what is over: expired tickets, sessions and families, and applications
-// that registered themselves and that nobody uses (see [dcr.Registrar.Sweep]). It
-// ends with ctx and returns its error. Any number of nodes may run it at the same
+// Run replaces signing keys by schedule (see [tenant.Directory.MaintainKeys]), seals
+// client secrets anew after Config.Secret was replaced (see
+// [dcr.Registrar.ResealSecrets]), and removes what is over: expired tickets, sessions
+// and families, and applications that registered themselves and that nobody uses (see
+// [dcr.Registrar.Sweep]). What [Provider.Check] finds it logs when it begins. It ends with ctx and returns its error. Any number of nodes may run it at the same
 // time. A provider works without Run; its stores then grow, and its keys stay until
 // somebody rotates them.
 func (p *Provider) Run(ctx context.Context) error {
+	if err := p.Check(ctx); err != nil && ctx.Err() == nil {
+		p.cfg.Logger.ErrorContext(ctx, "the provider cannot work as it is set up", "err", err)
+	}
 	ticker := time.NewTicker(collectInterval)
 	defer ticker.Stop()
 	var keysAt time.Time
@@ -58,6 +62,9 @@ func (p *Provider) collect(ctx context.Context) {
 				break
 			}
 		}
+	}
+	if err := p.registrar.ResealSecrets(ctx); err != nil && ctx.Err() == nil {
+		p.cfg.Logger.ErrorContext(ctx, "client secrets were not sealed anew", "err", err)
 	}
 	if err := p.registrar.Sweep(ctx); err != nil && ctx.Err() == nil {
 		p.cfg.Logger.ErrorContext(ctx, "collection failed", "what", "clients", "err", err)

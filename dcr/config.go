@@ -110,6 +110,7 @@ type Registrar struct {
 	lifecycle Lifecycle
 	sweeper   sweeper
 	ceiling   ceiling
+	resealing resealing
 
 	documents *documentCache
 	revisions *seal.Box

@@ -335,6 +335,11 @@ func (d *Directory) maintainKeys(ctx context.Context, tenantID string) error {
 		if !ok {
 			continue
 		}
+		// A node with a wrong secret must not make the key that all are to sign with next.
+		if _, _, err := d.unsealed(&set.signing(algorithm, d.now()).record); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		k, err := d.generateKey(ctx, tenantID, algorithm, set.nextGeneration(algorithm), activeAt)
 		if err == nil {
 			err = d.keepKey(ctx, k)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/store/memstore"
 	"github.com/opkit/opkit/tenant"
@@ -667,11 +668,20 @@ var madeOnce = sync.OnceValue(func() store.SigningKey {
 	return list[0]
 })
 
-// keyOf returns a key record of a tenant, active from now on; it cannot be opened.
+// keyOf returns a key record of a tenant, active from now on.
 func keyOf(t testing.TB, id string, c *clock) store.SigningKey {
 	t.Helper()
+	box, err := seal.New("signing-key", secret)
+	if err != nil {
+		t.Fatal(err)
+	}
 	k := madeOnce().Clone()
+	private, err := box.Open(k.Private, k.TenantID+"/"+k.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
 	k.TenantID, k.CreatedAt, k.ActiveAt = id, c.Now(), c.Now()
+	k.Private = box.Seal(private, id+"/"+k.ID)
 	return k
 }
 

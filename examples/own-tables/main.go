@@ -127,6 +127,9 @@ func newProvider(ctx context.Context, issuer string, stores store.Stores, secret
 	if err != nil {
 		return nil, err
 	}
+	if err := p.Check(ctx); err != nil { // a wrong secret, most of all
+		return nil, err
+	}
 	_, err = p.Connections().Ensure(ctx, store.Connection{
 		TenantID: tenant.DefaultID, ID: membersConnection, Name: "members",
 		Strategy: connection.StrategyDatabase, IsDomainConnection: true,

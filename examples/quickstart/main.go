@@ -177,6 +177,9 @@ func (q *quickstart) serve(ctx context.Context, stores store.Stores, stdout io.W
 	if err != nil {
 		return err
 	}
+	if err := p.Check(ctx); err != nil { // another secret file than last time, most of all
+		return err
+	}
 	m, err := (&setup{provider: p, stores: stores, options: q.options, secret: secret}).run(ctx)
 	if err != nil {
 		return fmt.Errorf("setting up: %w", err)
