@@ -123,7 +123,7 @@ func FuzzRegistration(f *testing.F) {
 }
 
 func visibleText(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return !visible(r) })
+	return !strings.ContainsFunc(s, func(r rune) bool { return !oauth.VisibleRune(r) })
 }
 
 // The members found by hand are those that encoding/json finds.

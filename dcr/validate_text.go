@@ -2,7 +2,8 @@ package dcr
 
 import (
 	"strings"
-	"unicode"
+
+	"github.com/opkit/opkit/internal/oauth"
 )
 
 const (
@@ -47,7 +48,7 @@ func checkText(member, s string) error {
 		return invalid(member, "%s is longer than %d bytes", member, maxText)
 	}
 	for _, r := range s {
-		if !visible(r) {
+		if !oauth.VisibleRune(r) {
 			return invalid(member, "%s has a control character, an invisible one, or one that changes the direction of text", member)
 		}
 	}
@@ -55,18 +56,4 @@ func checkText(member, s string) error {
 		return invalid(member, "%s is blank", member)
 	}
 	return nil
-}
-
-// visible reports whether a character shows as what it is. Those that do not let
-// one name look like another on the consent page, or write more than one line.
-func visible(r rune) bool {
-	switch {
-	case r < 0x7f:
-		return r >= ' '
-	case r == '\u200c' || r == '\u200d': // joiners that scripts and emoji need
-		return true
-	case r == unicode.ReplacementChar: // half of a surrogate pair
-		return false
-	}
-	return !unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co)
 }
