@@ -217,3 +217,21 @@ func TestRunSweeps(t *testing.T) {
 	}
 	w.mustRegisterAgain(app)
 }
+
+// An application that only ever asks who a browser belongs to (response_type none) is
+// used by that, from the first time on.
+func TestUseWithoutTokensIsUse(t *testing.T) {
+	w := newWorld(t, options{permissive: true})
+	app := w.register(map[string]any{"response_types": []string{"code", "none"}})
+	b := newBrowser(t)
+	w.authorizeIn(b, app, "response_type", "none")
+	first, _ := w.client(app.id)
+	if first.Provisional() || first.LastUsedAt.IsZero() {
+		t.Fatalf("after the first use: %+v", first)
+	}
+	w.clock.advance(25 * time.Hour)
+	w.authorizeIn(b, app, "response_type", "none")
+	if c, _ := w.client(app.id); c.LastUsedAt.Sub(first.LastUsedAt) < 25*time.Hour || !c.ConfirmedAt.Equal(first.ConfirmedAt) {
+		t.Errorf("a day later: used %v, confirmed %v; before %v", c.LastUsedAt, c.ConfirmedAt, first.LastUsedAt)
+	}
+}

@@ -169,6 +169,22 @@ func (p *Provider) Consent() http.Handler { return p.browser.Consent() }
 // (/login/callback).
 func (p *Provider) LoginCallback() http.Handler { return p.browser.LoginCallback() }
 
+// Applications serves the page on which users see and remove what they allowed
+// (/account/applications).
+func (p *Provider) Applications() http.Handler { return p.browser.Applications() }
+
+// UserApplications returns what a user allowed to which application, for hosts that
+// show it on a page of their own. See [authorize.Authorizer.UserApplications].
+func (p *Provider) UserApplications(ctx context.Context, tenantID, userID, after string) (list []authorize.ApplicationInfo, next string, err error) {
+	return p.browser.UserApplications(ctx, tenantID, userID, after)
+}
+
+// RemoveAccess revokes what a user allowed an application; grants is
+// [authorize.ApplicationInfo].Grants. See [authorize.Authorizer.RemoveAccess].
+func (p *Provider) RemoveAccess(ctx context.Context, tenantID, userID, grants string) error {
+	return p.browser.RemoveAccess(ctx, tenantID, userID, grants)
+}
+
 // EndSession serves the end-session endpoint (/oidc/logout).
 func (p *Provider) EndSession() http.Handler { return p.browser.EndSession() }
 

@@ -39,6 +39,7 @@ func newRoutes(p *Provider) *routes {
 	add(e.Login, p.Login())
 	add(e.Consent, p.Consent())
 	add(e.LoginCallback, p.LoginCallback())
+	add(e.Applications, p.Applications())
 	add(e.EndSession, p.EndSession())
 	add(e.LegacyLogout, p.LegacyLogout())
 	add(e.CheckSession, p.CheckSession())

@@ -100,7 +100,7 @@ func newWorld(t testing.TB, o options) *world {
 		handler = mux
 	case "handlers":
 		cfg.Endpoints = tenant.Endpoints{
-			Authorization: "/o/start", Login: "/o/login", Consent: "/o/agree", LoginCallback: "/o/back",
+			Authorization: "/o/start", Login: "/o/login", Consent: "/o/agree", LoginCallback: "/o/back", Applications: "/o/allowed",
 			Token: "/o/token", UserInfo: "/o/me", JWKS: "/o/keys", Registration: "/o/apps", Management: "/o/manage",
 			PushedAuthorizationRequest: "/o/push", Revocation: "/o/revoke", Introspection: "/o/introspect",
 			EndSession: "/o/bye", LegacyLogout: "/o/leave",
@@ -123,6 +123,7 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("POST /o/login", p.Login())
 		mux.Handle("POST /o/agree", p.Consent())
 		mux.Handle("GET /o/back", p.LoginCallback())
+		mux.Handle("/o/allowed", p.Applications())
 		mux.Handle("/o/bye", p.EndSession())
 		mux.Handle("/o/leave", p.LegacyLogout())
 		mux.Handle("/o/token", p.Token())
@@ -147,7 +148,7 @@ func newWorld(t testing.TB, o options) *world {
 	if o.mount == "handlers" && e.CheckSession != tenant.NotMounted {
 		mux.Handle("GET "+e.CheckSession, w.provider.CheckSession())
 	}
-	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.EndSession, &e.LegacyLogout, &e.PushedAuthorizationRequest, &e.Revocation, &e.Introspection, &e.CheckSession} {
+	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Applications, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.EndSession, &e.LegacyLogout, &e.PushedAuthorizationRequest, &e.Revocation, &e.Introspection, &e.CheckSession} {
 		*field = w.issuer + *field
 	}
 	w.endpoint = e

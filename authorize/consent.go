@@ -19,6 +19,10 @@ const authTimePrecision = time.Second
 // proceed answers for a user who is signed in: with the consent page if consent
 // is needed, else with the authorization response.
 func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request, s *signedIn) {
+	if q.account {
+		redirect(w, r, a.applicationsURL(q.tenant)) // without the transaction in the address
+		return
+	}
 	if err := a.checkLogin(r.Context(), q, s); err != nil {
 		a.refuse(w, r, q, err)
 		return
@@ -290,6 +294,7 @@ func (a *Authorizer) saveGrant(ctx context.Context, q *request, s *signedIn, gra
 			grant.ClientRevision, grant.ConnectionID, grant.UpdatedAt = q.client.Revision, s.session.ConnectionID, now
 			err = a.cfg.Stores.Grants.UpdateGrant(ctx, grant)
 		case oauth.Scope(grant.Scopes).HasAll(scope) && grantedClaims(&grant).Has(claims):
+			a.touchGrant(ctx, grant, now)
 			return grant, nil
 		default:
 			grant.Scopes = oauth.Scope(grant.Scopes).Union(scope)
@@ -309,4 +314,21 @@ func (a *Authorizer) saveGrant(ctx context.Context, q *request, s *signedIn, gra
 		}
 	}
 	return store.Grant{}, oauth.Unavailable(store.ErrConflict, time.Second)
+}
+
+// grantUsedEvery is how far UpdatedAt of a grant may lag behind its use.
+const grantUsedEvery = 24 * time.Hour
+
+// touchGrant notes that the user signed in with the application again, at most once
+// in grantUsedEvery. It is bookkeeping: nothing that goes wrong here fails the
+// request, and a grant that was revoked meanwhile is not made anew.
+func (a *Authorizer) touchGrant(ctx context.Context, grant store.Grant, now time.Time) {
+	if now.Sub(grant.UpdatedAt) < grantUsedEvery {
+		return
+	}
+	grant.UpdatedAt = now
+	err := a.cfg.Stores.Grants.UpdateGrant(ctx, grant)
+	if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
+		a.cfg.Logger.WarnContext(ctx, "grant could not be marked as used", "tenant", grant.TenantID, "client_id", grant.ClientID, "err", err)
+	}
 }

@@ -46,9 +46,16 @@
 // again. Responses carry a salted hash of it (session_state), and a page that
 // applications embed compares. Nothing of it is stored.
 //
+// # Applications with access
+//
+// On a page of the provider's own (/account/applications) users see what they allowed
+// to which application and remove it. Nothing links to it but the consent page, and it
+// needs no client: a session is enough, or a login on the spot. Hosts with an account
+// page of their own use [Authorizer.UserApplications] and [Authorizer.RemoveAccess].
+//
 // # Pages
 //
 // The built-in pages are plain HTML and work without JavaScript. Each is a
 // html/template that a file of the same name in Config.Pages replaces; the data
-// types ([LoginPage], [ConsentPage], ...) say what a page gets.
+// types ([LoginPage], [ConsentPage], [ApplicationsPage], ...) say what a page gets.
 package authorize

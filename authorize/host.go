@@ -89,11 +89,15 @@ func (a *Authorizer) sendToHost(w http.ResponseWriter, r *http.Request, q *reque
 		return
 	}
 	reauthenticate := q.prompt.login || q.maxAge >= 0
-	sealed := a.seal(w, r, q, transaction{Step: stepHost, Connection: c.ID, Reauthenticate: reauthenticate})
+	steps, clientName := a.stepsOf(q), ""
+	if !q.account {
+		clientName = oauth.ShownText(q.client.Name)
+	}
+	sealed := a.seal(w, r, q, transaction{Step: steps.host, Connection: c.ID, Reauthenticate: reauthenticate})
 	location, err := host.Login(r, connection.LoginRequest{
-		ReturnTo:       withQuery(q.tenant.URL(a.cfg.Tenants.Endpoints().LoginCallback), "transaction="+url.QueryEscape(sealed)),
+		ReturnTo:       withQuery(q.tenant.URL(steps.hostEndpoint), "transaction="+url.QueryEscape(sealed)),
 		ClientID:       q.client.ID,
-		ClientName:     q.client.Name,
+		ClientName:     clientName,
 		LoginHint:      q.loginHint,
 		Reauthenticate: reauthenticate,
 		ACRValues:      slices.Clone(q.acrValues),
@@ -105,6 +109,8 @@ func (a *Authorizer) sendToHost(w http.ResponseWriter, r *http.Request, q *reque
 	}
 	redirect(w, r, location)
 }
+
+var errLoginExpired = oauth.Errorf(oauth.CodeAccessDenied, "signing in took too long")
 
 // LoginCallback serves the address to which the host's login page sends the
 // browser back.
@@ -125,7 +131,7 @@ func (a *Authorizer) LoginCallback() http.Handler {
 			return
 		}
 		if expired {
-			a.refuse(w, r, q, oauth.Errorf(oauth.CodeAccessDenied, "signing in took too long"))
+			a.refuse(w, r, q, errLoginExpired)
 			return
 		}
 		a.resumeFromHost(w, r, q, tx)

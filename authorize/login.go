@@ -15,6 +15,8 @@ import (
 // amrPassword is the method of a login with a password (RFC 8176 §2).
 const amrPassword = "pwd"
 
+const failureExpired = "This page was open for too long. Please sign in again."
+
 // loginState is what a repeated login page remembers.
 type loginState struct {
 	login      string
@@ -28,7 +30,7 @@ type loginState struct {
 func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, s loginState) {
 	page := &LoginPage{
 		Page: Page{Tenant: tenantInfo(q.tenant)}, Client: a.clientInfo(q),
-		Action: q.tenant.URL(a.cfg.Tenants.Endpoints().Login),
+		Action: q.tenant.URL(a.stepsOf(q).loginEndpoint),
 		Login:  s.login, Failure: s.failure, Selected: s.connection,
 	}
 	for _, c := range usable {
@@ -44,7 +46,7 @@ func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *reques
 		a.sendToHost(w, r, q, &usable[i])
 		return
 	}
-	page.Transaction = a.seal(w, r, q, transaction{Step: stepLogin})
+	page.Transaction = a.seal(w, r, q, transaction{Step: a.stepsOf(q).login})
 	status := s.status
 	if status == 0 {
 		status = http.StatusOK
@@ -74,7 +76,7 @@ func (a *Authorizer) Login() http.Handler {
 		}
 		state := loginState{login: form.Get("username"), connection: form.Get("connection")}
 		if expired {
-			state.failure = "This page was open for too long. Please sign in again."
+			state.failure = failureExpired
 			a.showLogin(w, r, q, usable, state)
 			return
 		}

@@ -46,7 +46,7 @@ func (a *Authorizer) showLogout(w http.ResponseWriter, r *http.Request, entry *l
 		Transaction: a.seal(w, r, &request{tenant: q.tenant, params: q.params}, transaction{Step: entry.step, SID: session.SID}),
 	}
 	if q.client != nil {
-		page.ClientName, page.FirstParty = cmp.Or(q.client.Name, "An application without a name"), q.client.FirstParty
+		page.ClientName, page.FirstParty = shownName(q.client), q.client.FirstParty
 	}
 	a.pages.render(w, http.StatusOK, "logout.html", page)
 }

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -44,8 +43,10 @@ type TenantInfo struct {
 // ClientInfo is what pages may show of the application. Everything that it says of
 // itself is unverified unless FirstParty is set.
 type ClientInfo struct {
-	ID   string
-	Name string // never empty
+	ID string
+	// Name is never empty, on one line, and without characters that hide or change the
+	// direction of text.
+	Name string
 	// NameGiven is false if the application registered no name.
 	NameGiven  bool
 	FirstParty bool
@@ -86,30 +87,6 @@ type LoginPage struct {
 	Failure     string
 }
 
-// ConsentPage is the data of consent.html. Its form posts transaction and
-// decision (allow or deny) to Action.
-type ConsentPage struct {
-	Page
-	Client      ClientInfo
-	Action      string
-	Transaction string
-	User        string // how the user is known to themselves
-	FirstTime   bool   // the user never allowed this application anything
-	Changed     bool   // it calls itself or returns to something else than when the user allowed it
-	API         string // name of the API, empty for none
-	Scopes      []ScopeInfo
-	// Offline says that the access lasts until the user withdraws it.
-	Offline bool
-}
-
-// ScopeInfo is a permission that is asked for.
-type ScopeInfo struct {
-	Value, Description string
-	// Claim says that Value is not a scope but a claim that the application asks for
-	// by its name.
-	Claim bool
-}
-
 // ErrorPage is the data of error.html.
 type ErrorPage struct {
 	Page
@@ -144,7 +121,7 @@ func parsePages(replacements fs.FS) (*pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"login.html", "consent.html", "error.html", "form_post.html", "web_message.html",
+	for _, name := range []string{"login.html", "consent.html", "applications.html", "error.html", "form_post.html", "web_message.html",
 		"logout.html", "logged_out.html", "logout_error.html"} {
 		text, err := readPage(replacements, name)
 		if err != nil {
@@ -215,24 +192,6 @@ func (a *Authorizer) showError(w http.ResponseWriter, t *tenant.Tenant, status i
 	a.pages.render(w, status, "error.html", &ErrorPage{Page: Page{Tenant: tenantInfo(t)}, Code: code, Description: description})
 }
 
-func (a *Authorizer) showConsent(w http.ResponseWriter, r *http.Request, q *request, s *signedIn, grant *store.Grant) {
-	page := &ConsentPage{
-		Page: Page{Tenant: tenantInfo(q.tenant)}, Client: a.clientInfo(q),
-		Action: q.tenant.URL(a.cfg.Tenants.Endpoints().Consent),
-		Transaction: a.seal(w, r, q, transaction{
-			Step: stepConsent, SID: s.session.SID, AuthenticatedAt: s.session.AuthenticatedAt,
-			Scope: q.consentScope(), Claims: q.consentClaims(), Revision: q.client.Revision,
-		}),
-		User:      cmp.Or(s.user.Email, s.user.Username, s.user.Profile.Name, s.user.ID),
-		FirstTime: grant.ID == "", Changed: grant.ID != "" && grant.ClientRevision != q.client.Revision,
-		Scopes: append(scopeInfo(q), claimInfo(q.consentClaims())...), Offline: q.offline,
-	}
-	if q.api != nil {
-		page.API = cmp.Or(q.api.Name, q.api.Audience)
-	}
-	a.pages.render(w, http.StatusOK, "consent.html", page)
-}
-
 func tenantInfo(t *tenant.Tenant) TenantInfo {
 	if t == nil {
 		return TenantInfo{Name: "Sign-in"}
@@ -247,10 +206,16 @@ func tenantInfo(t *tenant.Tenant) TenantInfo {
 	return info
 }
 
+// clientInfo describes the application that a request proved.
 func (a *Authorizer) clientInfo(q *request) ClientInfo {
-	c, extra := q.client, q.client.Extra()
+	return a.describe(q.client, q.redirectURI)
+}
+
+// describe says what pages may show of an application that returns to redirectURI.
+func (a *Authorizer) describe(c *store.Client, redirectURI string) ClientInfo {
+	extra := c.Extra()
 	info := ClientInfo{
-		ID: c.ID, Name: cmp.Or(c.Name, "An application without a name"), NameGiven: c.Name != "", FirstParty: c.FirstParty,
+		ID: c.ID, Name: shownName(c), NameGiven: c.Name != "", FirstParty: c.FirstParty,
 		ClientURI: extra.ClientURI, PolicyURI: extra.PolicyURI, TOSURI: extra.TOSURI,
 	}
 	if a.cfg.InsecureHotlinkLogos {
@@ -264,41 +229,32 @@ func (a *Authorizer) clientInfo(q *request) ClientInfo {
 	case c.Dynamic:
 		info.RegisteredAt = c.CreatedAt
 	}
-	kind, _ := oauth.ClassifyRedirectURI(q.redirectURI) // it was registered, so it has a kind
+	kind, _ := oauth.ClassifyRedirectURI(redirectURI) // it was registered, so it has a kind
 	info.Loopback, info.Private = kind == oauth.RedirectLoopback, kind == oauth.RedirectPrivate
-	if u, err := url.Parse(q.redirectURI); err == nil {
-		info.RedirectHost = u.Host
-		if info.Private {
-			info.RedirectHost = u.Scheme + ":"
-		}
-	}
+	info.RedirectHost = redirectHost(redirectURI)
 	return info
+}
+
+// redirectHost says where a redirect URI leads: a host, or a scheme for an
+// application on the device. Hosts are shown in ASCII, as they are registered: in
+// another script one can look like another. In capitals they could, too.
+func redirectHost(uri string) string {
+	u, err := url.Parse(uri)
+	switch {
+	case err != nil:
+		return ""
+	case u.Scheme == "https" || u.Scheme == "http":
+		// The record of a client that did not come through package dcr may have any.
+		return strings.TrimPrefix((&url.URL{Host: strings.ToLower(u.Host)}).String(), "//")
+	}
+	return u.Scheme + ":"
+}
+
+// shownName is what pages call an application.
+func shownName(c *store.Client) string {
+	return cmp.Or(oauth.ShownText(c.Name), "An application without a name")
 }
 
 func connectionInfo(c store.Connection) ConnectionInfo {
 	return ConnectionInfo{Name: c.Name, Label: cmp.Or(c.DisplayName, c.Name)}
-}
-
-// standardScopes says what the scopes of OpenID Connect Core §5.4 disclose.
-var standardScopes = map[string]string{
-	oauth.ScopeOpenID:        "Know that you signed in, by an identifier",
-	oauth.ScopeProfile:       "See your profile, such as your name and picture",
-	oauth.ScopeEmail:         "See your email address",
-	oauth.ScopeAddress:       "See your postal address",
-	oauth.ScopePhone:         "See your phone number",
-	oauth.ScopeOfflineAccess: "Keep this access while you are away",
-}
-
-func scopeInfo(q *request) []ScopeInfo {
-	var out []ScopeInfo
-	for _, value := range q.consentScope() {
-		description := standardScopes[value]
-		if q.api != nil {
-			if i := slices.IndexFunc(q.api.Scopes, func(s store.APIScope) bool { return s.Value == value }); i >= 0 {
-				description = q.api.Scopes[i].Description
-			}
-		}
-		out = append(out, ScopeInfo{Value: value, Description: strings.TrimSpace(description)})
-	}
-	return out
 }

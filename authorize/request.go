@@ -30,6 +30,9 @@ type request struct {
 	params oauth.Parameters
 	from   origin
 	client *store.Client
+	// account says that the user came to a page of the provider's own. client then is
+	// no client but what the pages name, and nothing of the following is set.
+	account bool
 
 	redirectURI  string
 	state        string

@@ -118,7 +118,13 @@ func (a *Authorizer) currentSession(w http.ResponseWriter, r *http.Request, q *r
 
 // admit returns the session with its user, nil if the user may not be served.
 func (a *Authorizer) admit(ctx context.Context, q *request, session store.Session) (*signedIn, error) {
-	user, err := a.cfg.Connections.Admit(ctx, q.tenant, q.client, session.ConnectionID, session.UserID)
+	var user store.User
+	var err error
+	if q.account {
+		user, err = a.cfg.Connections.AdmitUser(ctx, q.tenant, session.ConnectionID, session.UserID)
+	} else {
+		user, err = a.cfg.Connections.Admit(ctx, q.tenant, q.client, session.ConnectionID, session.UserID)
+	}
 	if errors.Is(err, connection.ErrNotAllowed) {
 		return nil, nil
 	}
@@ -152,16 +158,15 @@ func (a *Authorizer) startSession(w http.ResponseWriter, r *http.Request, q *req
 	s := store.Session{
 		TenantID: q.tenant.ID(), ID: store.DigestOf(value), SID: rand.Text(),
 		UserID: p.userID, ConnectionID: p.connectionID, AMR: p.amr, ACR: p.acr,
-		ClientIDs: []string{q.client.ID},
-		Version:   1, AuthenticatedAt: p.at, CreatedAt: now,
+		Version: 1, AuthenticatedAt: p.at, CreatedAt: now,
 	}
 	again := old != nil && old.UserID == p.userID
 	if again {
 		s.SID = old.SID
 		s.ClientIDs = slices.Clone(old.ClientIDs)
-		if !slices.Contains(s.ClientIDs, q.client.ID) {
-			s.ClientIDs = append(s.ClientIDs, q.client.ID)
-		}
+	}
+	if !q.account && !slices.Contains(s.ClientIDs, q.client.ID) {
+		s.ClientIDs = append(s.ClientIDs, q.client.ID)
 	}
 	s.ExpiresAt = sessionExpiry(q.tenant, &s, now)
 	if err := a.cfg.Stores.Sessions.CreateSession(ctx, s); err != nil {
@@ -242,6 +247,9 @@ func (a *Authorizer) hintedSubject(ctx context.Context, q *request, hint string)
 // usable returns the connections that the client may use, those that the request
 // prefers first.
 func (a *Authorizer) usable(ctx context.Context, q *request) ([]store.Connection, error) {
+	if q.account {
+		return a.cfg.Connections.Offered(ctx, q.tenant)
+	}
 	usable, err := a.cfg.Connections.Usable(ctx, q.tenant, q.client)
 	if errors.Is(err, connection.ErrNotAllowed) {
 		return nil, oauth.WithCause(err, oauth.CodeUnauthorizedClient, "dynamic registration is switched off for this tenant")

@@ -27,7 +27,7 @@ type transaction struct {
 	Pushed store.Digest `json:"p,omitzero"`
 	Signed bool         `json:"o,omitempty"`
 	// SID and AuthenticatedAt bind a consent to the login that preceded it, SID alone
-	// a logout to the session that the page was shown in.
+	// a logout and the removal of access to the session that the page was shown in.
 	SID             string    `json:"i,omitempty"`
 	AuthenticatedAt time.Time `json:"a,omitzero"`
 	// Scope and Claims are what the consent page showed, Revision that of the client
@@ -49,7 +49,22 @@ const (
 	stepLogout  = "logout"
 	// stepLegacyLogout is that of the older logout address.
 	stepLegacyLogout = "legacy-logout"
+	// Those of the applications page.
+	stepAccountLogin = "account-login"
+	stepAccountHost  = "account-host"
+	stepRemoveAccess = "remove-access"
 )
+
+// steps say where the ways to sign in lead to.
+type steps struct{ login, loginEndpoint, host, hostEndpoint string }
+
+func (a *Authorizer) stepsOf(q *request) steps {
+	e := a.cfg.Tenants.Endpoints()
+	if q.account {
+		return steps{stepAccountLogin, e.Applications, stepAccountHost, e.Applications}
+	}
+	return steps{stepLogin, e.Login, stepHost, e.LoginCallback}
+}
 
 // seal binds tx to the browser and seals it. The browser keeps one value for all
 // its tabs.

@@ -47,7 +47,42 @@ func (d *Directory) Admit(ctx context.Context, t *tenant.Tenant, client *store.C
 	if err != nil {
 		return store.User{}, err
 	}
-	var user store.User
+	return d.admit(ctx, t, conn, userID)
+}
+
+// Offered lists the connections with which users sign in to pages of the provider's
+// own, where no client asks: those that some client may use, ordered by identifier.
+//
+// The records are shared and must not be modified; the slice is the caller's.
+func (d *Directory) Offered(ctx context.Context, t *tenant.Tenant) ([]store.Connection, error) {
+	all, err := d.all(ctx, t.ID())
+	if err != nil {
+		return nil, err
+	}
+	var offered []store.Connection
+	for i := range all {
+		if d.checkOffered(&all[i]) == nil {
+			offered = append(offered, all[i])
+		}
+	}
+	return offered, nil
+}
+
+// AdmitUser is [Directory.Admit] for pages of the provider's own: the connection is
+// one of [Directory.Offered].
+func (d *Directory) AdmitUser(ctx context.Context, t *tenant.Tenant, connectionID, userID string) (store.User, error) {
+	conn, err := d.byID(ctx, t, connectionID)
+	if err == nil {
+		err = d.checkOffered(conn)
+	}
+	if err != nil {
+		return store.User{}, err
+	}
+	return d.admit(ctx, t, conn, userID)
+}
+
+// admit returns the user of the connection, if they may be served.
+func (d *Directory) admit(ctx context.Context, t *tenant.Tenant, conn *store.Connection, userID string) (user store.User, err error) {
 	if host, ok := d.Host(conn); ok {
 		user, err = d.hostUser(ctx, t, conn, host, userID)
 	} else {
@@ -58,7 +93,7 @@ func (d *Directory) Admit(ctx context.Context, t *tenant.Tenant, client *store.C
 		return store.User{}, notAllowed("the user does not exist (any more)")
 	case err != nil:
 		return store.User{}, err
-	case user.ID != userID || user.ConnectionID != connectionID:
+	case user.ID != userID || user.ConnectionID != conn.ID:
 		return store.User{}, notAllowed("the user does not belong to the connection")
 	case user.Blocked:
 		return store.User{}, notAllowed("the user is blocked")
@@ -71,16 +106,25 @@ func (d *Directory) permitted(ctx context.Context, t *tenant.Tenant, client *sto
 	if err := checkClient(t, client); err != nil {
 		return nil, err
 	}
+	conn, err := d.byID(ctx, t, connectionID)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.check(conn, client); err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// byID returns the connection, ErrNotAllowed if there is none.
+func (d *Directory) byID(ctx context.Context, t *tenant.Tenant, id string) (*store.Connection, error) {
 	all, err := d.all(ctx, t.ID())
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(all, func(c store.Connection) bool { return c.ID == connectionID })
+	i := slices.IndexFunc(all, func(c store.Connection) bool { return c.ID == id })
 	if i < 0 {
 		return nil, notAllowed("the connection does not exist (any more)")
-	}
-	if err := d.check(&all[i], client); err != nil {
-		return nil, err
 	}
 	return &all[i], nil
 }
@@ -107,6 +151,18 @@ func (d *Directory) check(c *store.Connection, client *store.Client) error {
 	case !c.IsDomainConnection:
 		return notAllowed("the connection is not a domain connection")
 	}
+	return d.checkServed(c)
+}
+
+// checkOffered says whether users can sign in with the connection at all.
+func (d *Directory) checkOffered(c *store.Connection) error {
+	if !c.IsDomainConnection && len(c.EnabledClients) == 0 {
+		return notAllowed("the connection is enabled for no client")
+	}
+	return d.checkServed(c)
+}
+
+func (d *Directory) checkServed(c *store.Connection) error {
 	if c.Strategy == StrategyDatabase {
 		return nil
 	}

@@ -66,7 +66,9 @@ type Identity struct {
 // LoginRequest tells the application's page what is being asked.
 type LoginRequest struct {
 	// ReturnTo is the address to send the browser back to.
-	ReturnTo   string
+	ReturnTo string
+	// ClientID and ClientName are empty if the user came to a page of the provider's
+	// own. The client chose the name itself unless it is the tenant's.
 	ClientID   string
 	ClientName string
 	LoginHint  string

@@ -28,7 +28,9 @@ type Grant struct {
 	ClientRevision int64     `json:"client_revision,omitempty"`
 	Version        int64     `json:"version"`
 	CreatedAt      time.Time `json:"created_at"`
-	UpdatedAt      time.Time `json:"updated_at"`
+	// UpdatedAt is when the user last allowed something or signed in with the client,
+	// up to a day late.
+	UpdatedAt time.Time `json:"updated_at"`
 }
 
 // Clone returns a copy that shares nothing with g.

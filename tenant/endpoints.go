@@ -18,6 +18,8 @@ type Endpoints struct {
 	Login         string // /login
 	Consent       string // /consent
 	LoginCallback string // /login/callback
+	// Applications is the page on which users see and remove what they allowed.
+	Applications string // /account/applications
 
 	Token         string // /oauth/token
 	UserInfo      string // /userinfo
@@ -86,6 +88,7 @@ func (e Endpoints) resolved() (Endpoints, error) {
 		{"Login", &e.Login, "/login"},
 		{"Consent", &e.Consent, "/consent"},
 		{"LoginCallback", &e.LoginCallback, "/login/callback"},
+		{"Applications", &e.Applications, "/account/applications"},
 		{"Token", &e.Token, "/oauth/token"},
 		{"UserInfo", &e.UserInfo, "/userinfo"},
 		{"JWKS", &e.JWKS, "/.well-known/jwks.json"},

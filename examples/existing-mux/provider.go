@@ -29,6 +29,7 @@ var endpoints = tenant.Endpoints{
 	Login:         "/connect/login",
 	LoginCallback: "/connect/resume",
 	Consent:       "/connect/consent",
+	Applications:  "/connect/applications",
 	Token:         "/connect/token",
 	UserInfo:      "/connect/userinfo",
 	JWKS:          "/connect/keys",
@@ -89,6 +90,7 @@ func mount(mux *http.ServeMux, p *opkit.Provider) {
 	mux.Handle(endpoints.Login, p.Login())
 	mux.Handle(endpoints.LoginCallback, p.LoginCallback())
 	mux.Handle(endpoints.Consent, p.Consent())
+	mux.Handle(endpoints.Applications, p.Applications())
 	mux.Handle(endpoints.Token, p.Token())
 	mux.Handle(endpoints.UserInfo, p.UserInfo())
 	mux.Handle(endpoints.Revocation, p.Revocation())
