@@ -168,10 +168,14 @@ func fillPostgres(ctx context.Context, h *handle, table string, columns []string
 
 func fillSQLite(ctx context.Context, h *handle, table string, columns []string, n int, row func(i int) []any) error {
 	// Rows come in no order of any index, which have to be in memory for that.
+	var cache int
+	if err := h.write.QueryRowContext(ctx, "PRAGMA cache_size").Scan(&cache); err != nil {
+		return err
+	}
 	if _, err := h.write.ExecContext(ctx, "PRAGMA cache_size = -2000000"); err != nil {
 		return err
 	}
-	defer h.write.ExecContext(ctx, "PRAGMA cache_size = -2000") // SQLite's default
+	defer h.write.ExecContext(ctx, fmt.Sprint("PRAGMA cache_size = ", cache))
 	tx, err := h.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err

@@ -25,6 +25,11 @@ const (
 	busyPause   = 10 * time.Millisecond
 )
 
+// cacheSize is how many bytes of pages the connections of one process may keep in
+// all, which they do as they read them. SQLite's default of 2 MB for each holds not
+// even the upper levels of the indexes over a million records.
+const cacheSize = 128 << 20
+
 // OpenSQLite opens the two pools that sqlstore.Config asks for on the file at
 // path, and creates the file, readable by its owner only, if it is absent. The
 // caller closes read and then write, after the store.
@@ -46,7 +51,10 @@ func OpenSQLite(path string) (write, read *sql.DB, err error) {
 		return nil, nil, fmt.Errorf("sqltest: %w", err)
 	}
 	timeout := strconv.FormatInt(busyTimeout.Milliseconds(), 10)
+	readers := 2 * runtime.GOMAXPROCS(0)
+	cache := fmt.Sprintf("cache_size(-%d)", max(2<<10, cacheSize>>10/(readers+1))) // in KiB
 	write, err = sql.Open("sqlite", dsn(path, url.Values{
+		"_pragma":       {cache},
 		"_journal_mode": {"WAL"},
 		"_synchronous":  {"FULL"},
 		"_busy_timeout": {timeout},
@@ -62,11 +70,11 @@ func OpenSQLite(path string) (write, read *sql.DB, err error) {
 	read, err = sql.Open("sqlite", dsn(path, url.Values{
 		"_busy_timeout": {timeout},
 		"_query_only":   {"1"},
+		"_pragma":       {cache},
 	}))
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("sqltest: %w", err), write.Close())
 	}
-	readers := 2 * runtime.GOMAXPROCS(0)
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	return write, read, nil
