@@ -121,6 +121,14 @@ type Config struct {
 	// users, tickets) is never cached.
 	CacheStaleness time.Duration
 
+	// RequestTimeout bounds how long a request may take, so that a store that does not
+	// answer fails it, with 503 and Retry-After where that can be said, instead of
+	// keeping it. A deadline that the request's context has already counts instead.
+	// What must not stop halfway (deleting a user or a client, revoking what was used
+	// twice) has a limit of its own, a minute at most. Zero: 20 seconds. Negative: no
+	// limit.
+	RequestTimeout time.Duration
+
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 
@@ -226,6 +234,7 @@ func (c Config) resolved() (Config, error) {
 	} {
 		*endpoint = cmp.Or(*endpoint, "-")
 	}
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, defaultRequestTimeout)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -26,6 +26,7 @@ type Provider struct {
 	browser     *authorize.Authorizer
 	registrar   *dcr.Registrar
 	routes      *routes
+	handler     http.Handler // serves all of them
 }
 
 // New checks cfg and assembles a provider. It reads and writes no store and starts
@@ -100,6 +101,7 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	p.routes = newRoutes(p)
+	p.handler = p.limited(http.HandlerFunc(p.serve))
 	return p, nil
 }
 
@@ -152,22 +154,22 @@ func (p *Provider) Connections() *connection.Directory { return p.connections }
 func (p *Provider) Clients() *dcr.Registrar { return p.registrar }
 
 // Authorization serves the authorization endpoint (default path /authorize).
-func (p *Provider) Authorization() http.Handler { return p.browser.Authorization() }
+func (p *Provider) Authorization() http.Handler { return p.limited(p.browser.Authorization()) }
 
 // PushedAuthorization serves pushed authorization requests (/oauth/par).
 func (p *Provider) PushedAuthorization() http.Handler {
-	return httpx.CORS(p.browser.PushedAuthorization(), http.MethodPost)
+	return p.limited(httpx.CORS(p.browser.PushedAuthorization(), http.MethodPost))
 }
 
 // Login serves the form of the login page (/login).
-func (p *Provider) Login() http.Handler { return p.browser.Login() }
+func (p *Provider) Login() http.Handler { return p.limited(p.browser.Login()) }
 
 // Consent serves the form of the consent page (/consent).
-func (p *Provider) Consent() http.Handler { return p.browser.Consent() }
+func (p *Provider) Consent() http.Handler { return p.limited(p.browser.Consent()) }
 
 // LoginCallback serves the address to which a host's login page returns
 // (/login/callback).
-func (p *Provider) LoginCallback() http.Handler { return p.browser.LoginCallback() }
+func (p *Provider) LoginCallback() http.Handler { return p.limited(p.browser.LoginCallback()) }
 
 // Applications serves the page on which users see and remove what they allowed
 // (/account/applications).
@@ -186,106 +188,112 @@ func (p *Provider) RemoveAccess(ctx context.Context, tenantID, userID, grants st
 }
 
 // EndSession serves the end-session endpoint (/oidc/logout).
-func (p *Provider) EndSession() http.Handler { return p.browser.EndSession() }
+func (p *Provider) EndSession() http.Handler { return p.limited(p.browser.EndSession()) }
 
 // LegacyLogout serves the logout address of older SDKs (/v2/logout).
-func (p *Provider) LegacyLogout() http.Handler { return p.browser.LegacyLogout() }
+func (p *Provider) LegacyLogout() http.Handler { return p.limited(p.browser.LegacyLogout()) }
 
 // CheckSession serves the page by which applications learn that the session has
 // changed. It and what belongs to it is there only if Endpoints.CheckSession is set.
-func (p *Provider) CheckSession() http.Handler { return p.browser.CheckSession() }
+func (p *Provider) CheckSession() http.Handler { return p.limited(p.browser.CheckSession()) }
 
 // Token serves the token endpoint (/oauth/token).
-func (p *Provider) Token() http.Handler { return httpx.CORS(p.tokens.Token(), http.MethodPost) }
+func (p *Provider) Token() http.Handler {
+	return p.limited(httpx.CORS(p.tokens.Token(), http.MethodPost))
+}
 
 // UserInfo serves the userinfo endpoint (/userinfo).
 func (p *Provider) UserInfo() http.Handler {
-	return httpx.CORS(p.tokens.UserInfo(), http.MethodGet, http.MethodPost)
+	return p.limited(httpx.CORS(p.tokens.UserInfo(), http.MethodGet, http.MethodPost))
 }
 
 // Revocation serves token revocation (/oauth/revoke).
 func (p *Provider) Revocation() http.Handler {
-	return httpx.CORS(p.tokens.Revocation(), http.MethodPost)
+	return p.limited(httpx.CORS(p.tokens.Revocation(), http.MethodPost))
 }
 
 // Introspection serves token introspection (/oauth/introspect). Scripts of other
 // origins cannot call it: its callers have a secret, which no browser keeps.
-func (p *Provider) Introspection() http.Handler { return p.tokens.Introspection() }
+func (p *Provider) Introspection() http.Handler { return p.limited(p.tokens.Introspection()) }
 
 // Metadata serves the metadata documents of OpenID Connect Discovery and RFC 8414
 // at whatever path it is mounted (/.well-known/openid-configuration and
 // /.well-known/oauth-authorization-server).
-func (p *Provider) Metadata() http.Handler { return httpx.CORS(p.tenants.Discovery(), http.MethodGet) }
+func (p *Provider) Metadata() http.Handler {
+	return p.limited(httpx.CORS(p.tenants.Discovery(), http.MethodGet))
+}
 
 // JWKS serves the public signing keys (/.well-known/jwks.json).
-func (p *Provider) JWKS() http.Handler { return httpx.CORS(p.tenants.JWKS(), http.MethodGet) }
+func (p *Provider) JWKS() http.Handler {
+	return p.limited(httpx.CORS(p.tenants.JWKS(), http.MethodGet))
+}
 
 // Registration serves dynamic client registration (/oidc/register).
 func (p *Provider) Registration() http.Handler {
-	return httpx.CORS(p.registrar.Registration(), http.MethodPost)
+	return p.limited(httpx.CORS(p.registrar.Registration(), http.MethodPost))
 }
 
 // ClientConfiguration serves the registration of one client to whoever registered
 // it (RFC 7592, /oidc/register/{client_id}). Mount it at a path that ends in {id}.
 func (p *Provider) ClientConfiguration() http.Handler {
-	return httpx.CORS(p.registrar.ClientConfiguration(), http.MethodGet, http.MethodPut, http.MethodDelete)
+	return p.limited(httpx.CORS(p.registrar.ClientConfiguration(), http.MethodGet, http.MethodPut, http.MethodDelete))
 }
 
 // TenantSettings serves the tenant's settings (/api/v2/tenants/settings).
 func (p *Provider) TenantSettings() http.Handler {
-	return httpx.CORS(p.tenants.SettingsHandler(), http.MethodGet, http.MethodPatch)
+	return p.limited(httpx.CORS(p.tenants.SettingsHandler(), http.MethodGet, http.MethodPatch))
 }
 
 // ConnectionsAPI serves the management of connections (/api/v2/connections and
 // /api/v2/connections/{id}).
 func (p *Provider) ConnectionsAPI() http.Handler {
-	return httpx.CORS(p.connections.Management(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
+	return p.limited(httpx.CORS(p.connections.Management(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete))
 }
 
 // ClientsAPI serves the management of clients (/api/v2/clients and
 // /api/v2/clients/{id}).
 func (p *Provider) ClientsAPI() http.Handler {
-	return httpx.CORS(p.registrar.Management(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
+	return p.limited(httpx.CORS(p.registrar.Management(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete))
 }
 
 // UsersAPI serves the management of the users of database connections (/api/v2/users
 // and /api/v2/users/{id}).
 func (p *Provider) UsersAPI() http.Handler {
-	return httpx.CORS(p.connections.UsersManagement(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
+	return p.limited(httpx.CORS(p.connections.UsersManagement(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete))
 }
 
 // UsersByEmailAPI serves the search for users by email address
 // (/api/v2/users-by-email).
 func (p *Provider) UsersByEmailAPI() http.Handler {
-	return httpx.CORS(p.connections.UsersByEmail(), http.MethodGet)
+	return p.limited(httpx.CORS(p.connections.UsersByEmail(), http.MethodGet))
 }
 
 // ResourceServersAPI serves the management of APIs (/api/v2/resource-servers and
 // /api/v2/resource-servers/{id}).
 func (p *Provider) ResourceServersAPI() http.Handler {
-	return httpx.CORS(p.tenants.APIsHandler(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
+	return p.limited(httpx.CORS(p.tenants.APIsHandler(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete))
 }
 
 // ClientGrantsAPI serves the management of client grants (/api/v2/client-grants and
 // /api/v2/client-grants/{id}).
 func (p *Provider) ClientGrantsAPI() http.Handler {
-	return httpx.CORS(p.tenants.ClientGrantsHandler(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete)
+	return p.limited(httpx.CORS(p.tenants.ClientGrantsHandler(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete))
 }
 
 // SigningKeysAPI serves the signing keys, their rotation and revocation
 // (/api/v2/keys/signing and what is below it).
 func (p *Provider) SigningKeysAPI() http.Handler {
-	return httpx.CORS(p.tenants.SigningKeysHandler(), http.MethodGet, http.MethodPost, http.MethodPut)
+	return p.limited(httpx.CORS(p.tenants.SigningKeysHandler(), http.MethodGet, http.MethodPost, http.MethodPut))
 }
 
 // InitialAccessTokensAPI serves the management of initial access tokens
 // (/api/v2/initial-access-tokens and /api/v2/initial-access-tokens/{id}).
 func (p *Provider) InitialAccessTokensAPI() http.Handler {
-	return httpx.CORS(p.registrar.InitialAccessTokens(), http.MethodGet, http.MethodPost, http.MethodDelete)
+	return p.limited(httpx.CORS(p.registrar.InitialAccessTokens(), http.MethodGet, http.MethodPost, http.MethodDelete))
 }
 
 // ClientSecretRotationAPI serves the replacement of client secrets
 // (/api/v2/clients/{id}/rotate-secret).
 func (p *Provider) ClientSecretRotationAPI() http.Handler {
-	return httpx.CORS(p.registrar.ClientSecretRotation(), http.MethodPost)
+	return p.limited(httpx.CORS(p.registrar.ClientSecretRotation(), http.MethodPost))
 }

@@ -100,7 +100,9 @@ func (rt *routes) find(path string) (h http.Handler, id string) {
 }
 
 // ServeHTTP serves every endpoint.
-func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }
+
+func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 	_, path, err := p.routes.resolver.Resolve(r)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		p.cfg.Logger.ErrorContext(r.Context(), "resolving the tenant failed", "err", err)

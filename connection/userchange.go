@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/opkit/opkit/store"
 )
@@ -113,6 +114,9 @@ func (d *Directory) unlock(ctx context.Context, u *store.User) error {
 	return err
 }
 
+// deletionTimeout bounds a deletion, which goes on when its request ends.
+const deletionTimeout = time.Minute
+
 // DeleteUser removes a user with their sessions, what they allowed to clients, and
 // every token under that. The identifier is not given to anybody else, unless the host
 // chooses it again.
@@ -127,7 +131,8 @@ func (d *Directory) DeleteUser(ctx context.Context, tenant, userID string) error
 		return err
 	}
 	// Whoever hangs up does not stop it halfway.
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deletionTimeout)
+	defer cancel()
 	if err := d.EndAccess(ctx, tenant, userID); err != nil {
 		return fmt.Errorf("connection: deleting user: %w", err)
 	}
