@@ -34,7 +34,8 @@ var floors = map[string]int{
 	"connection":          4,
 	"internal/clientauth": 4,
 
-	"tenant": 3,
+	"tenant":         3,
+	"tenant/console": 2, // which knows the management API alone
 
 	"internal/management": 2,
 	"internal/ratelimit":  2,

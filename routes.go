@@ -3,6 +3,7 @@ package opkit
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/opkit/opkit/store"
@@ -78,8 +79,9 @@ func newRoutes(p *Provider) *routes {
 func servedHere(endpoint string) bool { return strings.HasPrefix(endpoint, "/") }
 
 // find returns the handler for a path below the issuer, and the identifier that
-// the path ends with.
-func (rt *routes) find(path string) (h http.Handler, id string) {
+// the path ends with. raw is the path before it was decoded, if that differs: an
+// identifier may be a URL, with slashes of its own.
+func (rt *routes) find(path, raw string) (h http.Handler, id string) {
 	if h, ok := rt.exact[path]; ok {
 		return h, ""
 	}
@@ -88,6 +90,19 @@ func (rt *routes) find(path string) (h http.Handler, id string) {
 	if trimmed := "/" + strings.Trim(path, "/"); trimmed == wellKnownOpenID || trimmed == wellKnownOAuth {
 		return rt.exact[trimmed], ""
 	}
+	if raw == "" {
+		return rt.findID(path)
+	}
+	h, escaped := rt.findID(raw)
+	id, err := url.PathUnescape(escaped)
+	if err != nil {
+		return nil, ""
+	}
+	return h, id
+}
+
+// findID returns the handler for a path with an identifier in it, and the identifier.
+func (rt *routes) findID(path string) (h http.Handler, id string) {
 	slash := strings.LastIndexByte(path, '/') + 1
 	if h, ok := rt.byID[path[:slash]]; ok {
 		return h, path[slash:]
@@ -109,7 +124,11 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
-	h, id := p.routes.find(path)
+	raw := ""
+	if r.URL.RawPath != "" { // below what precedes path, the same in both
+		raw = strings.TrimPrefix(r.URL.RawPath, strings.TrimSuffix(r.URL.Path, path))
+	}
+	h, id := p.routes.find(path, raw)
 	if err != nil || h == nil {
 		http.NotFound(w, r)
 		return

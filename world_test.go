@@ -141,6 +141,13 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/o/manage/initial-access-tokens", p.InitialAccessTokensAPI())
 		mux.Handle("/o/manage/initial-access-tokens/{id}", p.InitialAccessTokensAPI())
 		mux.Handle("/o/manage/clients/{id}/rotate-secret", p.ClientSecretRotationAPI())
+		for collection, h := range map[string]http.Handler{
+			"users": p.UsersAPI(), "clients": p.ClientsAPI(), "resource-servers": p.ResourceServersAPI(), "client-grants": p.ClientGrantsAPI(),
+		} {
+			mux.Handle("/o/manage/"+collection, h)
+			mux.Handle("/o/manage/"+collection+"/{id}", h)
+		}
+		mux.Handle("/o/manage/users-by-email", p.UsersByEmailAPI())
 		mux.Handle("/.well-known/openid-configuration", p.Metadata())
 		mux.Handle("/.well-known/oauth-authorization-server", p.Metadata())
 	}
@@ -194,7 +201,10 @@ func (w *world) populate(ready bool) {
 		Scopes: []string{"read:tenant_settings", "update:tenant_settings", "read:connections", "update:connections", "create:connections", "delete:connections",
 			"read:signing_keys", "create:signing_keys", "update:signing_keys",
 			"read:initial_access_tokens", "create:initial_access_tokens", "delete:initial_access_tokens",
-			"update:client_keys"},
+			"update:client_keys", "read:clients", "create:clients", "update:clients", "delete:clients",
+			"read:resource_servers", "create:resource_servers", "update:resource_servers", "delete:resource_servers",
+			"read:client_grants", "create:client_grants", "update:client_grants", "delete:client_grants",
+			"read:users", "create:users", "update:users", "delete:users"},
 	})
 	must(err)
 	if ready {

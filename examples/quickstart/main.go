@@ -241,17 +241,24 @@ func (q *quickstart) handlers(p *opkit.Provider, m *made) error {
 	if err != nil {
 		return err
 	}
+	pages, err := q.newConsole(p, m)
+	if err != nil {
+		return err
+	}
 	if q.profiler != nil {
 		m.PprofURL = q.profiler.url
 	}
-	// The provider serves every path but the API's: it redirects nothing, so it must
-	// not stand behind a mux that cleans paths.
+	// The provider serves every path but these: it redirects nothing, so it must not
+	// stand behind a mux that cleans paths.
 	q.provider.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == apiPath {
+		switch {
+		case r.URL.Path == apiPath:
 			api.ServeHTTP(w, r)
-			return
+		case r.URL.Path == consolePath || strings.HasPrefix(r.URL.Path, consolePath+"/"):
+			pages.ServeHTTP(w, r)
+		default:
+			p.ServeHTTP(w, r)
 		}
-		p.ServeHTTP(w, r)
 	})
 	if q.cert != nil {
 		if m.CAFile, err = filepath.Abs(q.options.db + ".ca.pem"); err != nil {

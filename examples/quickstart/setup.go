@@ -55,7 +55,7 @@ func (s *setup) run(ctx context.Context) (made, error) {
 	if err != nil {
 		return made{}, err
 	}
-	password, err := s.user(ctx, t, conn)
+	userID, password, err := s.user(ctx, t, conn)
 	if err != nil {
 		return made{}, err
 	}
@@ -63,18 +63,24 @@ func (s *setup) run(ctx context.Context) (made, error) {
 	if err != nil {
 		return made{}, err
 	}
+	consoleSecret, err := s.consoleClient(ctx, t, conn)
+	if err != nil {
+		return made{}, err
+	}
 	if err := s.api(ctx, t); err != nil {
 		return made{}, err
 	}
-	scopes := make([]string, len(apiScopes))
-	for i, scope := range apiScopes {
-		scopes[i] = scope.Value
+	management, err := s.provider.Tenants().API(ctx, t, t.ManagementAudience())
+	if err != nil {
+		return made{}, err
 	}
+	scopes := scopeValues(apiScopes)
 	return made{
 		state: state{
 			Issuer: t.Issuer(), MgmtClientID: s.options.mgmtClientID, MgmtClientSecret: secret,
 			User: s.options.user, Password: password, ConnectionID: conn.ID, Audience: audience,
 		},
+		userID: userID, consoleSecret: consoleSecret, mgmtScopes: scopeValues(management.Scopes),
 		Scopes:   strings.Join(scopes, ", "),
 		Mode:     cmp.Or(settings.DynamicClientRegistrationSecurityMode, store.ModeStrict),
 		Enabled:  settings.Flags.EnableDynamicClientRegistration,
@@ -103,11 +109,10 @@ func (s *setup) connection(ctx context.Context) (store.Connection, error) {
 	})
 }
 
-// user makes the user and returns the password.
-func (s *setup) user(ctx context.Context, t *tenant.Tenant, conn store.Connection) (string, error) {
-	password, err := s.wanted(s.options.password, "password", s.options.user)
-	if err != nil {
-		return "", err
+// user makes the user and returns the identifier and the password.
+func (s *setup) user(ctx context.Context, t *tenant.Tenant, conn store.Connection) (id, password string, err error) {
+	if password, err = s.wanted(s.options.password, "password", s.options.user); err != nil {
+		return "", "", err
 	}
 	u := store.User{TenantID: t.ID(), ConnectionID: conn.ID, Profile: store.Profile{
 		Name: "Ada Lovelace", GivenName: "Ada", FamilyName: "Lovelace", Nickname: "ada",
@@ -117,14 +122,14 @@ func (s *setup) user(ctx context.Context, t *tenant.Tenant, conn store.Connectio
 	} else {
 		u.Username = s.options.user
 	}
-	if _, err = s.provider.Connections().CreateUser(ctx, u, password); !errors.Is(err, store.ErrExists) {
-		return password, err
+	if u, err = s.provider.Connections().CreateUser(ctx, u, password); !errors.Is(err, store.ErrExists) {
+		return u.ID, password, err
 	}
-	_, err = s.provider.Connections().Authenticate(ctx, t, &conn, s.options.user, password)
+	u, err = s.provider.Connections().Authenticate(ctx, t, &conn, s.options.user, password)
 	if errors.Is(err, connection.ErrInvalidCredentials) {
-		return "", fmt.Errorf("%s exists with another password; give it with -password, or choose another -db", s.options.user)
+		return "", "", fmt.Errorf("%s exists with another password; give it with -password, or choose another -db", s.options.user)
 	}
-	return password, err
+	return u.ID, password, err
 }
 
 // wanted returns the secret of the command line or, if there is none, the one that
@@ -164,10 +169,16 @@ func (s *setup) managementClient(ctx context.Context, t *tenant.Tenant) (string,
 		return "", err
 	}
 	grant := store.ClientGrant{TenantID: t.ID(), ClientID: id, Audience: management.Audience, SubjectType: store.SubjectClient}
-	for _, scope := range management.Scopes {
-		grant.Scopes = append(grant.Scopes, scope.Value)
-	}
+	grant.Scopes = scopeValues(management.Scopes)
 	return secret, s.clientGrant(ctx, grant)
+}
+
+func scopeValues(scopes []store.APIScope) []string {
+	values := make([]string, len(scopes))
+	for i, scope := range scopes {
+		values[i] = scope.Value
+	}
+	return values
 }
 
 // api makes the API. A permissive application may ask for all of it, as the page
@@ -186,9 +197,7 @@ func (s *setup) api(ctx context.Context, t *tenant.Tenant) error {
 	grant := store.ClientGrant{
 		TenantID: t.ID(), ClientID: store.DefaultForThirdParty, Audience: audience, SubjectType: store.SubjectUser,
 	}
-	for _, scope := range apiScopes {
-		grant.Scopes = append(grant.Scopes, scope.Value)
-	}
+	grant.Scopes = scopeValues(apiScopes)
 	return s.clientGrant(ctx, grant)
 }
 

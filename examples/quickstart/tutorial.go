@@ -21,6 +21,8 @@ var tutorial = template.Must(template.New("").Funcs(template.FuncMap{
   its secret         {{.MgmtClientSecret}}
   API                {{.Audience}} (scopes {{.Scopes}}), served at {{.APIURL}}
   registration       {{if .Enabled}}on{{else}}off, as for every new tenant{{end}}; applications become {{.Mode}}
+
+  console            {{.ConsoleURL}} (sign in as the user above)
 {{- if .AppURL}}
   demo application   {{.AppURL}}{{end}}
 {{- if .PprofURL}}
@@ -88,7 +90,14 @@ type made struct {
 	Promoted   bool
 	Database   string
 	SecretFile string
+
+	userID        string
+	consoleSecret string
+	mgmtScopes    []string
 }
+
+// ConsoleURL is where administrators look at all of it.
+func (m made) ConsoleURL() string { return originOf(m.Issuer) + consolePath + "/" }
 
 // CurlCA makes curl trust the certificate authority.
 func (m made) CurlCA() string {
