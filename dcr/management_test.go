@@ -210,6 +210,10 @@ func TestADynamicClientBecomesFirstParty(t *testing.T) {
 	if status != 200 || got["is_first_party"] != true || got["third_party_security_mode"] != nil {
 		t.Errorf("%d %v", status, got)
 	}
+	// It goes on to sign users in as it did.
+	if want := []any{"authorization_code", "implicit", "refresh_token"}; cmp.Diff(any(want), got["grant_types"]) != "" || len(got["response_types"].([]any)) != 7 {
+		t.Errorf("%v, %v", got["grant_types"], got["response_types"])
+	}
 	want := registered.Clone()
 	want.FirstParty = true
 	want.Version = registered.Version + 1

@@ -205,7 +205,7 @@ func (c *Client) AllowedGrantTypes() []string {
 	switch {
 	case len(c.GrantTypes) > 0:
 		return c.GrantTypes
-	case !c.FirstParty && c.SecurityMode == ModePermissive:
+	case c.SecurityMode == ModePermissive: // also if it became first party since
 		return permissiveGrantTypes
 	}
 	return defaultGrantTypes
@@ -223,7 +223,7 @@ func (c *Client) AllowedResponseTypes() []string {
 	switch {
 	case len(c.ResponseTypes) > 0:
 		return c.ResponseTypes
-	case !c.FirstParty && c.SecurityMode == ModePermissive && len(c.GrantTypes) == 0:
+	case c.SecurityMode == ModePermissive && len(c.GrantTypes) == 0:
 		return permissiveResponseTypes
 	}
 	return defaultResponseTypes
