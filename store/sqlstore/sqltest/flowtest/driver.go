@@ -204,6 +204,10 @@ func (d *Driver) send(ctx context.Context, method, address, contentType, bearer,
 	if err != nil {
 		return answer{}, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
+	if res.StatusCode == http.StatusBadGateway {
+		// A load balancer's, which lost the provider on the way.
+		return answer{}, fmt.Errorf("%w: %s %s", ErrNoAnswer, res.Status, text)
+	}
 	return answer{res, string(text)}, nil
 }
 

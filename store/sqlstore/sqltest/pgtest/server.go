@@ -77,6 +77,12 @@ func Start(tb testing.TB) *Server {
 	return shared.server
 }
 
+// Launch starts a server for a program that is not a test, which stops it.
+func Launch() (*Server, error) { return start() }
+
+// Stop ends a server that was launched and removes its files.
+func (s *Server) Stop() error { return s.stop() }
+
 // start makes a cluster and starts a server on it.
 func start() (s *Server, err error) {
 	s = &Server{ended: make(chan error, 1)}
