@@ -47,6 +47,11 @@
 //     wait at its beginning. Without it nothing breaks: every transaction here
 //     begins with a write.
 //
+// With more than some ten thousand users add _pragma=cache_size(-32000) to both names.
+// SQLite keeps 2 MB of pages for each connection. The upper levels of the indexes then
+// have more, and the rest of them would be read again for every call. Memory is taken
+// as pages are read.
+//
 // The file holds password hashes and sealed keys. Create it with mode 0600, in a
 // directory that nobody else can write to; SQLite gives its -wal and -shm files
 // the same mode. Copy a database in use with VACUUM INTO or SQLite's backup, not
