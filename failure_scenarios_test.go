@@ -50,6 +50,17 @@ var faultsInTheBrowser = []faultScenario{
 		page := b.login(b.get(w.authorizeURL(w.register(nil))), "ada", password)
 		return func() *response { return b.decide(page, "deny") }
 	}},
+	{name: "applications", prepare: func(w *faultWorld) func() *response {
+		w.authorize(w.register(nil))
+		return func() *response { return w.user.get(w.endpoint.Applications) }
+	}},
+	// It is removed, and then the page cannot be shown.
+	{name: "applications, removed", stays: "DeleteGrant", prepare: func(w *faultWorld) func() *response {
+		b, app := newBrowser(w.t), w.register(nil)
+		w.authorizeIn(b, app)
+		action, fields := form(w.t, b.get(w.endpoint.Applications))
+		return func() *response { return b.post(action, fields) }
+	}},
 	// What dies first are the tokens.
 	{name: "logout", stays: "RevokeFamilies", want: http.StatusFound, prepare: func(w *faultWorld) func() *response {
 		b := newBrowser(w.t)

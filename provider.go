@@ -173,7 +173,7 @@ func (p *Provider) LoginCallback() http.Handler { return p.limited(p.browser.Log
 
 // Applications serves the page on which users see and remove what they allowed
 // (/account/applications).
-func (p *Provider) Applications() http.Handler { return p.browser.Applications() }
+func (p *Provider) Applications() http.Handler { return p.limited(p.browser.Applications()) }
 
 // UserApplications returns what a user allowed to which application, for hosts that
 // show it on a page of their own. See [authorize.Authorizer.UserApplications].

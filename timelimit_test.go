@@ -3,6 +3,8 @@ package opkit_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
+	"reflect"
 	"testing"
 	"time"
 
@@ -91,6 +93,48 @@ func TestTheTimeLimitIsTheHosts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Each endpoint has the limit, however it is mounted.
+func TestEveryHandlerHasTheTimeLimit(t *testing.T) {
+	seen := &deadlines{}
+	p, err := opkit.New(opkit.Config{Resolver: seen, Stores: memstore.New().Stores(), Secret: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handlers := map[string]http.Handler{"Provider": p}
+	value := reflect.ValueOf(p)
+	for i := range value.NumMethod() {
+		if returns, ok := value.Method(i).Interface().(func() http.Handler); ok {
+			handlers[value.Type().Method(i).Name] = returns()
+		}
+	}
+	if len(handlers) < 20 {
+		t.Fatalf("%d handlers were found", len(handlers))
+	}
+	for name, h := range handlers {
+		*seen = deadlines{}
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			r := httptest.NewRequest(method, "https://login.example.com/", nil)
+			r.Header.Set("Authorization", "Bearer a.b.c") // past the check that there is one
+			h.ServeHTTP(discarded{}, r)
+		}
+		if seen.none > 0 || seen.some == 0 {
+			t.Errorf("%s: %d requests had a deadline, %d had none", name, seen.some, seen.none)
+		}
+	}
+}
+
+// deadlines is a resolver that counts requests with a deadline and those without.
+type deadlines struct{ some, none int }
+
+func (d *deadlines) Resolve(r *http.Request) (id, path string, err error) {
+	if _, ok := r.Context().Deadline(); ok {
+		d.some++
+	} else {
+		d.none++
+	}
+	return "", "", store.ErrNotFound
 }
 
 // seeing remembers the context of the last call.
