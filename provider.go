@@ -25,6 +25,7 @@ type Provider struct {
 	tokens      *token.Issuer
 	browser     *authorize.Authorizer
 	registrar   *dcr.Registrar
+	counters    cachestore.Counters
 	routes      *routes
 	handler     http.Handler // serves all of them
 }
@@ -39,10 +40,11 @@ func New(cfg Config) (*Provider, error) {
 	// Not through the cache: the tenants keep keys themselves, and look for one that
 	// another node made when a token names it.
 	signingKeys, uncachedClients := cfg.Stores.SigningKeys, cfg.Stores.Clients
+	p := &Provider{}
 	if cfg.CacheStaleness >= 0 {
-		cfg.Stores = cachestore.New(cfg.Stores, cachestore.Config{Staleness: cfg.CacheStaleness, Now: cfg.Now})
+		cfg.Stores = cachestore.New(cfg.Stores, cachestore.Config{Staleness: cfg.CacheStaleness, Now: cfg.Now, Counters: &p.counters})
 	}
-	p := &Provider{cfg: cfg}
+	p.cfg = cfg
 	tenantStores := cfg.Stores
 	tenantStores.SigningKeys = signingKeys
 	if p.tenants, err = tenant.New(tenant.Config{
@@ -110,6 +112,10 @@ func New(cfg Config) (*Provider, error) {
 // it when they start, because New reads no store: a wrong secret then is an error at
 // the start, not of the first user who signs in.
 func (p *Provider) Check(ctx context.Context) error { return p.tenants.CheckSecrets(ctx) }
+
+// CacheStats returns what the cache of configuration records has done in this process:
+// hit rates, most of all. Signing keys are kept elsewhere and not counted.
+func (p *Provider) CacheStats() cachestore.Stats { return p.counters.Stats() }
 
 // capabilities collects what the rooms support, so that the metadata document
 // derives from them.

@@ -51,6 +51,7 @@ type shard[V any] struct {
 	present map[key]*result[V]
 	absent  map[key]moment // when the read began that did not find it
 	loads   map[key]*loading[V]
+	counts  counting
 }
 
 // result is the outcome of a read that found something. It is never modified.
@@ -59,7 +60,7 @@ type result[V any] struct {
 	began moment // when the read began
 }
 
-func newCache[V any](cfg settings, load func(context.Context, key) (V, error)) *cache[V] {
+func newCache[V any](cfg settings, what string, load func(context.Context, key) (V, error)) *cache[V] {
 	shards := 1
 	for shards < maxShards && shards*64 < cfg.maxEntries {
 		shards *= 2
@@ -77,6 +78,7 @@ func newCache[V any](cfg settings, load func(context.Context, key) (V, error)) *
 		c.shards[i].absent = make(map[key]moment)
 		c.shards[i].loads = make(map[key]*loading[V])
 	}
+	cfg.counters.watch(what, c.count)
 	return c
 }
 
@@ -103,12 +105,16 @@ func (c *cache[V]) get(ctx context.Context, k key) (*V, error) {
 		s.RUnlock()
 		switch {
 		case known && r == nil:
+			s.counts.hits.Add(1)
+			s.counts.absent.Add(1)
 			return nil, store.ErrNotFound
 		case known:
+			s.counts.hits.Add(1)
 			return r.value, nil
 		}
 		l, leads := c.join(s, k, now)
 		if leads {
+			s.counts.loads.Add(1)
 			return c.lead(ctx, s, k, l)
 		}
 		if l == nil {
@@ -117,6 +123,7 @@ func (c *cache[V]) get(ctx context.Context, k key) (*V, error) {
 		select {
 		case <-l.done:
 			if !l.abandoned {
+				s.counts.shared.Add(1)
 				return l.value, l.err
 			}
 		case <-ctx.Done():
@@ -142,6 +149,7 @@ func (c *cache[V]) keep(s *shard[V], k key, value *V, err error, began moment) {
 		delete(s.absent, k)
 		if _, replaces := s.present[k]; !replaces && len(s.present) >= c.capacity {
 			evict(s.present, func(r *result[V]) moment { return r.began })
+			s.counts.evicted.Add(1)
 		}
 		s.present[k] = &result[V]{value, began}
 	case errors.Is(err, store.ErrNotFound):
@@ -151,6 +159,7 @@ func (c *cache[V]) keep(s *shard[V], k key, value *V, err error, began moment) {
 		}
 		if _, replaces := s.absent[k]; !replaces && len(s.absent) >= c.capacity {
 			evict(s.absent, func(began moment) moment { return began })
+			s.counts.evicted.Add(1)
 		}
 		s.absent[k] = began
 	}

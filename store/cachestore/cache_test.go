@@ -30,7 +30,7 @@ func echo(_ context.Context, k key) (string, error) {
 func TestNoMoreThanMaxEntriesAreKept(t *testing.T) {
 	for _, limit := range []int{1, 2, 63, 64, 65, 1000, 10_000} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
-			c := newCache(Config{MaxEntries: limit}.resolve(), echo)
+			c := newCache(Config{MaxEntries: limit}.resolve(), "clients", echo)
 			for i := range 3 * limit {
 				for _, id := range []string{"yes", "no"} {
 					if _, err := c.get(t.Context(), key{"t", id + fmt.Sprint(i), "", ""}); (err == nil) != (id == "yes") {
@@ -51,7 +51,7 @@ func TestEntriesThatAreReadAgainTakeNoMoreRoom(t *testing.T) {
 	now := moment(0)
 	cfg := Config{MaxEntries: 2}.resolve()
 	cfg.now = func() moment { return now }
-	c := newCache(cfg, echo)
+	c := newCache(cfg, "clients", echo)
 	for range 10 {
 		now += moment(cfg.staleness)
 		for _, id := range []string{"a", "b", "no1", "no2"} {
@@ -67,7 +67,7 @@ func TestAnEntryIsPresentOrAbsent(t *testing.T) {
 	now, exists := moment(0), false
 	cfg := Config{}.resolve()
 	cfg.now = func() moment { return now }
-	c := newCache(cfg, func(ctx context.Context, k key) (string, error) {
+	c := newCache(cfg, "clients", func(ctx context.Context, k key) (string, error) {
 		if exists = !exists; exists {
 			return k.a, nil
 		}
@@ -84,7 +84,7 @@ func TestAnEntryIsPresentOrAbsent(t *testing.T) {
 
 // A key that is kept must not keep the request alive that it came with.
 func TestKeysAreCopied(t *testing.T) {
-	c := newCache(Config{}.resolve(), echo)
+	c := newCache(Config{}.resolve(), "clients", echo)
 	request := strings.Repeat("x", 1<<16) + "client" + "nobody"
 	for _, id := range []string{request[1<<16 : 1<<16+6], request[1<<16+6:]} {
 		_, _ = c.get(t.Context(), key{tenant: request[:1], a: id})

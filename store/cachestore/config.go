@@ -19,6 +19,9 @@ type Config struct {
 
 	// Now returns the time. Nil means time.Now.
 	Now func() time.Time
+
+	// Counters counts what the caches do, if it is not nil.
+	Counters *Counters
 }
 
 // settings is a Config with its defaults filled in.
@@ -26,10 +29,11 @@ type settings struct {
 	staleness  time.Duration
 	maxEntries int
 	now        func() moment
+	counters   *Counters
 }
 
 func (cfg Config) resolve() settings {
-	s := settings{staleness: cfg.Staleness, maxEntries: cfg.MaxEntries}
+	s := settings{staleness: cfg.Staleness, maxEntries: cfg.MaxEntries, counters: cfg.Counters}
 	if s.staleness <= 0 {
 		s.staleness = 5 * time.Second
 	}

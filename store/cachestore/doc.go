@@ -28,6 +28,10 @@
 // store. If the context of the call that makes it ends, another of the calls
 // takes over.
 //
+// [Config.MaxEntries] bounds the memory. Identifiers that do not exist have a bound of
+// their own, so that whoever makes them up cannot displace what does exist.
+// [Counters] tells how often the memory has the answer.
+//
 // # Records are shared
 //
 // Rule 9 of package store has an exception for this package: a record is the

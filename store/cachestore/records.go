@@ -16,7 +16,7 @@ type tenants struct {
 }
 
 func newTenants(s store.TenantStore, cfg settings) *tenants {
-	return &tenants{s, newCache(cfg, func(ctx context.Context, k key) (store.Tenant, error) {
+	return &tenants{s, newCache(cfg, "tenants", func(ctx context.Context, k key) (store.Tenant, error) {
 		return s.Tenant(ctx, k.tenant)
 	})}
 }
@@ -52,10 +52,10 @@ type connections struct {
 
 func newConnections(s store.ConnectionStore, cfg settings) *connections {
 	return &connections{s,
-		newCache(cfg, func(ctx context.Context, k key) (store.Connection, error) {
+		newCache(cfg, "connections", func(ctx context.Context, k key) (store.Connection, error) {
 			return s.Connection(ctx, k.tenant, k.a)
 		}),
-		newCache(cfg, func(ctx context.Context, k key) ([]store.Connection, error) {
+		newCache(cfg, "connections", func(ctx context.Context, k key) ([]store.Connection, error) {
 			list, err := s.Connections(ctx, k.tenant, store.Page{})
 			return slices.Clip(list), err // so that an append by a caller copies it
 		}),
@@ -99,7 +99,7 @@ type clients struct {
 }
 
 func newClients(s store.ClientStore, cfg settings) *clients {
-	return &clients{s, newCache(cfg, func(ctx context.Context, k key) (store.Client, error) {
+	return &clients{s, newCache(cfg, "clients", func(ctx context.Context, k key) (store.Client, error) {
 		return s.Client(ctx, k.tenant, k.a)
 	})}
 }
@@ -148,10 +148,10 @@ type apis struct {
 
 func newAPIs(s store.APIStore, cfg settings) *apis {
 	return &apis{s,
-		newCache(cfg, func(ctx context.Context, k key) (store.API, error) {
+		newCache(cfg, "APIs", func(ctx context.Context, k key) (store.API, error) {
 			return s.API(ctx, k.tenant, k.a)
 		}),
-		newCache(cfg, func(ctx context.Context, k key) (store.API, error) {
+		newCache(cfg, "APIs", func(ctx context.Context, k key) (store.API, error) {
 			return s.APIByAudience(ctx, k.tenant, k.a)
 		}),
 	}
@@ -193,7 +193,7 @@ type clientGrants struct {
 }
 
 func newClientGrants(s store.ClientGrantStore, cfg settings) *clientGrants {
-	return &clientGrants{s, newCache(cfg, func(ctx context.Context, k key) (store.ClientGrant, error) {
+	return &clientGrants{s, newCache(cfg, "client grants", func(ctx context.Context, k key) (store.ClientGrant, error) {
 		return s.FindClientGrant(ctx, k.tenant, k.a, k.b, k.c)
 	})}
 }
@@ -223,7 +223,7 @@ type signingKeys struct {
 }
 
 func newSigningKeys(s store.SigningKeyStore, cfg settings) *signingKeys {
-	return &signingKeys{s, newCache(cfg, func(ctx context.Context, k key) ([]store.SigningKey, error) {
+	return &signingKeys{s, newCache(cfg, "signing keys", func(ctx context.Context, k key) ([]store.SigningKey, error) {
 		list, err := s.SigningKeys(ctx, k.tenant)
 		return slices.Clip(list), err // so that an append by a caller copies it
 	})}
