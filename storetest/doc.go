@@ -29,6 +29,8 @@
 //     does. With it every race is run once more through both handles.
 //   - Reopen closes the data and opens it again, as a restart does.
 //
+// The document docs/writing-a-store.md walks through a store and its test.
+//
 // # What is checked
 //
 // Each failure quotes the rule of package store that was broken, says what the
