@@ -274,14 +274,7 @@ func TestApplicationsOfNobody(t *testing.T) {
 // client may use.
 func TestApplicationsAreCheckedAtUse(t *testing.T) {
 	ctx := context.Background()
-	for name, withdraw := range map[string]func(t *testing.T, w *world){
-		"user blocked": func(t *testing.T, w *world) { withdrawals["user blocked"](t, w, registered{}) },
-		"user deleted": func(t *testing.T, w *world) { withdrawals["user deleted"](t, w, registered{}) },
-		"connection deleted": func(t *testing.T, w *world) {
-			withdrawals["connection deleted"](t, w, registered{})
-		},
-		"connection for nobody": func(t *testing.T, w *world) { withdrawals["connection not a domain one"](t, w, registered{}) },
-	} {
+	for _, name := range []string{"user blocked", "user deleted", "connection deleted", "connection not a domain one"} {
 		w := newWorld(t, options{})
 		app := w.register(nil)
 		b := newBrowser(t)
@@ -289,7 +282,7 @@ func TestApplicationsAreCheckedAtUse(t *testing.T) {
 		page := w.applications(b, "")
 		open := newBrowser(t)
 		login := open.get(w.endpoint.Applications)
-		withdraw(t, w)
+		withdrawals[name](w, app)
 		if res := b.get(w.endpoint.Applications); strings.Contains(res.body, "My Dynamic Client") {
 			t.Errorf("%s: the page is still shown", name)
 		}

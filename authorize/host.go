@@ -168,12 +168,8 @@ func (a *Authorizer) resumeFromHost(w http.ResponseWriter, r *http.Request, q *r
 		a.refuse(w, r, q, oauth.Errorf(oauth.CodeLoginRequired, "the user has to sign in again"))
 		return
 	}
-	session, err := a.startHostSession(w, r, q, &usable[i], identity)
-	if err != nil {
-		a.refuse(w, r, q, err)
-		return
-	}
-	s, err := a.admit(r.Context(), q, *session)
+	// Nobody who may not be served gets a session.
+	s, err := a.admit(r.Context(), q, store.Session{ConnectionID: usable[i].ID, UserID: identity.UserID})
 	if err != nil {
 		a.refuse(w, r, q, err)
 		return
@@ -182,5 +178,11 @@ func (a *Authorizer) resumeFromHost(w http.ResponseWriter, r *http.Request, q *r
 		a.refuse(w, r, q, oauth.Errorf(oauth.CodeAccessDenied, "the account cannot be used"))
 		return
 	}
+	session, err := a.startHostSession(w, r, q, &usable[i], identity)
+	if err != nil {
+		a.refuse(w, r, q, err)
+		return
+	}
+	s.session = *session
 	a.proceed(w, r, q, s)
 }

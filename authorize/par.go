@@ -82,6 +82,11 @@ func (a *Authorizer) push(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 	if err != nil {
 		return "", err
 	}
+	// RFC 9126 §2.1: checked as the request itself will be. It is not stored only to be
+	// refused in front of the user.
+	if !t.Settings().Flags.Serves(client) {
+		return "", oauth.Errorf(oauth.CodeUnauthorizedClient, "%s", notServed(client))
+	}
 	// Whoever proves nothing may store only so much.
 	if client.TokenEndpointAuthMethod == clientauth.MethodNone {
 		if wait := a.admitPush(r, t); wait > 0 {

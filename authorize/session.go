@@ -252,7 +252,7 @@ func (a *Authorizer) usable(ctx context.Context, q *request) ([]store.Connection
 	}
 	usable, err := a.cfg.Connections.Usable(ctx, q.tenant, q.client)
 	if errors.Is(err, connection.ErrNotAllowed) {
-		return nil, oauth.WithCause(err, oauth.CodeUnauthorizedClient, "dynamic registration is switched off for this tenant")
+		return nil, oauth.WithCause(err, oauth.CodeUnauthorizedClient, notServed(q.client))
 	}
 	if err != nil {
 		return nil, err
@@ -261,4 +261,12 @@ func (a *Authorizer) usable(ctx context.Context, q *request) ([]store.Connection
 		return usable[i : i+1], nil
 	}
 	return usable, nil
+}
+
+// notServed says why a client is not served whatever it asks for.
+func notServed(c *store.Client) string {
+	if c.Blocked {
+		return "the application is blocked"
+	}
+	return "dynamic registration is switched off for this tenant"
 }

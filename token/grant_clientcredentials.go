@@ -25,7 +25,11 @@ func (i *Issuer) clientCredentials(ctx context.Context, r *request) (*response, 
 	if r.client.TokenEndpointAuthMethod == "none" {
 		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "grant_type client_credentials needs a client that authenticates")
 	}
-	// A tenant that switched dynamic registration off serves none of its clients.
+	// Neither a client that is blocked nor, where the tenant switched dynamic
+	// registration off, those that registered themselves.
+	if r.client.Blocked {
+		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "the client is blocked")
+	}
 	if r.switchedOff(r.client) {
 		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "dynamically registered clients are switched off")
 	}
