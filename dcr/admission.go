@@ -202,12 +202,8 @@ func (r *Registrar) admitHosts(req *http.Request, t *tenant.Tenant, uris []strin
 func redirectHosts(uris []string) []string {
 	var hosts []string
 	for _, uri := range uris {
-		kind, err := oauth.ClassifyRedirectURI(uri)
-		if err != nil || kind != oauth.RedirectWeb {
-			continue
-		}
 		u, err := url.Parse(uri)
-		if err != nil {
+		if err != nil || u.Scheme != "https" { // the others are not on the web
 			continue
 		}
 		if host := strings.ToLower(u.Hostname()); !slices.Contains(hosts, host) && len(hosts) < maxHosts {

@@ -57,6 +57,9 @@ func (r *Registrar) scopeOf(ctx context.Context, t *tenant.Tenant, c *store.Clie
 	}
 	scope := oauth.Scope(oauth.StandardScopes)
 	for i := range apis {
+		if apis[i].Audience == t.ManagementAudience() {
+			continue // nobody may ask for it on behalf of users
+		}
 		allowed, err := r.cfg.Tenants.AllowedScopes(ctx, t, &apis[i], c, store.SubjectUser)
 		if err != nil && oauth.Internal(err) {
 			return "", err
