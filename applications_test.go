@@ -73,7 +73,7 @@ func TestApplications(t *testing.T) {
 		w := newWorld(t, options{mount: mount, permissive: true})
 		app, other := w.register(map[string]any{"client_name": "Bookings"}), w.register(map[string]any{"client_name": "Archive"})
 		b := newBrowser(t)
-		if page := w.applications(b, "ada"); !strings.Contains(text(page.body), "No application has access") {
+		if page := w.applications(b, "ada"); !strings.Contains(text(page.body), "No application can use your account ada@example.com") {
 			t.Errorf("before anything: %s", text(page.body))
 		}
 		both := w.redeem(app, w.authorizeIn(b, app, "audience", apiAudience, "scope", "openid appointments offline_access").Get("code")).json(t)

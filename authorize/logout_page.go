@@ -1,10 +1,8 @@
 package authorize
 
 import (
-	"cmp"
 	"html/template"
 	"net/http"
-	"net/url"
 	"strconv"
 
 	"github.com/opkit/opkit/internal/oauth"
@@ -55,9 +53,7 @@ func (a *Authorizer) showLoggedOut(w http.ResponseWriter, q *logoutRequest, fram
 	page := &LoggedOutPage{Page: Page{Tenant: tenantInfo(q.tenant)}, Frames: frames.urls, sources: frames.origins}
 	if q.location != "" {
 		page.Location = template.URL(q.location)
-		if u, err := url.Parse(q.redirectURI); err == nil {
-			page.Target = cmp.Or(u.Host, u.Scheme+":")
-		}
+		page.Target = redirectHost(q.redirectURI)
 	}
 	a.pages.render(w, http.StatusOK, "logged_out.html", page)
 }

@@ -89,7 +89,7 @@ func TestConsentPage(t *testing.T) {
 			p.Client.RedirectHost, p.Client.Loopback = "127.0.0.1:49152", true
 		}, []string{"a program on this computer 127.0.0.1:49152", "where any program can pretend to be it", "only if you have just started it yourself"}, nil},
 		{"an application on the device", func(p *ConsentPage) { p.Client.RedirectHost, p.Client.Private = "com.example.app:", true },
-			[]string{"an application on this device com.example.app:", "where any application can claim the address com.example.app:"}, nil},
+			[]string{"an application on this device com.example.app:", "where any application can claim its address."}, nil},
 		{"one that a document describes", func(p *ConsentPage) { p.Client.DocumentHost, p.Client.RegisteredAt = "app.example.org", time.Time{} },
 			[]string{"Bookings by Marlow of app.example.org asks", "described by app.example.org, its name included"}, []string{"Registered", "chose its name itself"}},
 		{"a document that proves nothing about the program", func(p *ConsentPage) {
@@ -198,7 +198,7 @@ func TestApplicationsPage(t *testing.T) {
 				"no longer registered", "Log out",
 			}, []string{"no access any more", "More applications", "no longer registered unverified"}},
 		{"what was removed", func(p *ApplicationsPage) { p.Removed = "Bookings by Marlow"; p.Applications = p.Applications[1:] }, []string{"Bookings by Marlow has no access any more."}, nil},
-		{"nothing", func(p *ApplicationsPage) { p.Applications = nil }, []string{"No application has access to your account."}, []string{"Remove access"}},
+		{"nothing", func(p *ApplicationsPage) { p.Applications = nil }, []string{"No application can use your account ada@example.com (Marlow account)."}, []string{"Remove", "These applications"}},
 		{"more than one page", func(p *ApplicationsPage) {
 			p.NextURL, p.FirstURL = "https://login.example/n", "https://login.example/f"
 		}, []string{"Back to the first", "More applications"}, nil},
@@ -223,6 +223,48 @@ func TestApplicationsPage(t *testing.T) {
 			}
 			if strings.Contains(page, "<b>Editor") || strings.Contains(page, "<script") || strings.Contains(page, " style=") {
 				t.Errorf("unescaped, scripted or styled: %s", page)
+			}
+		})
+	}
+}
+
+// The pages on the way to consent and out again: their hooks, and names that cannot
+// change what they say.
+func TestOtherPages(t *testing.T) {
+	client := aConsentPage().Client
+	client.Name, client.DocumentHost = "<i>Bookings", "app.example.org"
+	page := Page{Tenant: TenantInfo{Name: "Marlow", SupportURL: "https://marlow.example/help"}}
+	database, host := ConnectionInfo{Name: "users", Label: "Marlow account"}, ConnectionInfo{Name: "staff", Label: "Staff"}
+	for _, tc := range []struct {
+		rule, file string
+		data       interface{ setNonce(string) }
+		has        []string
+		hooks      []string
+	}{
+		{"signing in", "login.html", &LoginPage{Page: page, Client: client, Databases: []ConnectionInfo{database}, Login: `a"b`},
+			[]string{"Sign in to continue to <i>Bookings of app.example.org unverified"}, []string{`<h1>Sign in</h1>`, `name="username" value="a&#34;b"`, `name="password"`, `id="login-submit"`}},
+		{"signing in again", "login.html", &LoginPage{Page: page, Client: client, Databases: []ConnectionInfo{database, {Name: "old", Label: "Old account"}}, Hosts: []ConnectionInfo{host}, Failure: "Wrong email, username or password."},
+			[]string{"Wrong email", "Account type Marlow account Old account", "or Continue with Staff"}, []string{`role="alert"`, `name="connection"`}},
+		{"no way to sign in", "login.html", &LoginPage{Page: page, Client: client}, []string{"There is no way to sign in to this application yet.", "domain connections"}, nil},
+		{"an error", "error.html", &ErrorPage{Page: page, Code: "invalid_request", Description: "redirect_uri is <b>not</b> registered"},
+			[]string{"redirect_uri is <b>not</b> registered", "invalid_request"}, []string{`<h1>Authorization error</h1>`}},
+		{"logging out", "logout.html", &LogoutPage{Page: page, ClientName: client.Name}, []string{"<i>Bookings unverified asks to log you out of Marlow"}, []string{`<h1>Log out</h1>`, `id="logout-confirm"`}},
+		{"logged out", "logged_out.html", &LoggedOutPage{Page: page}, nil, []string{`<h1>You are logged out</h1>`}},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			out := rendered(t, builtin(t), tc.file, tc.data)
+			for _, want := range tc.has {
+				if !strings.Contains(words(out), want) {
+					t.Errorf("the page lacks %q: %s", want, words(out))
+				}
+			}
+			for _, hook := range tc.hooks {
+				if !strings.Contains(out, hook) {
+					t.Errorf("the page lacks %s", hook)
+				}
+			}
+			if strings.Contains(out, "<i>") || strings.Contains(out, "<b>") || strings.Contains(out, " style=") {
+				t.Errorf("unescaped or styled: %s", out)
 			}
 		})
 	}
