@@ -81,6 +81,8 @@ func (w *world) changeUser(change func(*store.User)) {
 func outcome(t *testing.T, res *response) string {
 	t.Helper()
 	switch {
+	case strings.HasPrefix(res.Header.Get("Location"), "https://host.example/"):
+		return "host's page"
 	case res.StatusCode == http.StatusFound || res.StatusCode == http.StatusSeeOther:
 		got := res.location(t)
 		if got.Has("code") || got.Has("access_token") || got.Has("id_token") || !got.Has("error") {
@@ -348,14 +350,14 @@ func (w *world) everything() string {
 // The same where the host says who is signed in, and at the address to which its login
 // page sends browsers back.
 func TestWithdrawnAccessOfHostUsers(t *testing.T) {
-	for i, tc := range []struct{ withdrawal, code, silent, callback string }{
-		{"flag off", "400 invalid_grant", "redirect unauthorized_client", "redirect unauthorized_client"},
-		{"connection not a domain one", "400 invalid_grant", "redirect login_required", "redirect access_denied"},
-		{"connection deleted", "400 invalid_grant", "redirect login_required", "redirect access_denied"},
-		{"user blocked", "400 invalid_grant", "redirect login_required", "redirect access_denied"},
-		{"user deleted", "400 invalid_grant", "redirect login_required", "redirect access_denied"},
-		{"client blocked", "400 invalid_grant", "redirect unauthorized_client", "redirect unauthorized_client"},
-		{"client deleted", "401 invalid_client", "page 400", "page 400"},
+	for i, tc := range []struct{ withdrawal, code, silent, callback, arriving string }{
+		{"flag off", "400 invalid_grant", "redirect unauthorized_client", "redirect unauthorized_client", "redirect unauthorized_client"},
+		{"connection not a domain one", "400 invalid_grant", "redirect login_required", "redirect access_denied", "no login 200"},
+		{"connection deleted", "400 invalid_grant", "redirect login_required", "redirect access_denied", "no login 200"},
+		{"user blocked", "400 invalid_grant", "redirect login_required", "redirect access_denied", "host's page"},
+		{"user deleted", "400 invalid_grant", "redirect login_required", "redirect access_denied", "host's page"},
+		{"client blocked", "400 invalid_grant", "redirect unauthorized_client", "redirect unauthorized_client", "redirect unauthorized_client"},
+		{"client deleted", "401 invalid_client", "page 400", "page 400", "page 400"},
 	} {
 		mount := mounts[i%len(mounts)]
 		t.Run(tc.withdrawal+"/"+mount, func(t *testing.T) {
@@ -372,12 +374,13 @@ func TestWithdrawnAccessOfHostUsers(t *testing.T) {
 			})
 			w.user.ID = "ada" // whose sessions count
 			app := w.register(nil)
-			b, other := newBrowser(t), newBrowser(t)
+			b, other, arriving := newBrowser(t), newBrowser(t), newBrowser(t)
 			h.signIn(b, w, "ada", w.clock.now())
 			tokens := w.redeem(app, w.authorizeIn(b, app).Get("code")).json(t)
 			code := w.authorizeIn(b, app).Get("code")
 			away := other.get(w.authorizeURL(app))
 			h.signIn(other, w, "ada", w.clock.now())
+			h.signIn(arriving, w, "ada", w.clock.now())
 			withdraw := withdrawals[tc.withdrawal]
 			switch tc.withdrawal {
 			case "user blocked":
@@ -386,6 +389,7 @@ func TestWithdrawnAccessOfHostUsers(t *testing.T) {
 				withdraw = func(*world, registered) func() { deleted.Store(true); return func() { deleted.Store(false) } }
 			}
 			use := map[string]func() *response{
+				"arriving": func() *response { return arriving.get(w.authorizeURL(app)) },
 				"callback": func() *response { return back(t, other, away) },
 				"code":     func() *response { return w.redeem(app, code) },
 				"refresh": func() *response {
@@ -394,7 +398,7 @@ func TestWithdrawnAccessOfHostUsers(t *testing.T) {
 				"silent":   func() *response { return b.get(w.authorizeURL(app, "prompt", "none")) },
 				"userinfo": func() *response { return w.userinfo(tokens["access_token"].(string)) },
 			}
-			want := map[string]string{"callback": tc.callback, "code": tc.code, "refresh": tc.code, "silent": tc.silent, "userinfo": "401 invalid_token"}
+			want := map[string]string{"arriving": tc.arriving, "callback": tc.callback, "code": tc.code, "refresh": tc.code, "silent": tc.silent, "userinfo": "401 invalid_token"}
 			restore := withdraw(w, app)
 			before := w.everything()
 			for path, answer := range want {
@@ -409,7 +413,7 @@ func TestWithdrawnAccessOfHostUsers(t *testing.T) {
 				return
 			}
 			restore()
-			for path, answer := range map[string]string{"callback": "minted", "code": "minted", "refresh": "minted", "silent": "minted", "userinfo": "claims"} {
+			for path, answer := range map[string]string{"arriving": "minted", "callback": "minted", "code": "minted", "refresh": "minted", "silent": "minted", "userinfo": "claims"} {
 				if got := outcome(t, use[path]()); got != answer {
 					t.Errorf("%s, afterwards: %s, want %s", path, got, answer)
 				}

@@ -41,7 +41,11 @@ func (a *Authorizer) followHost(w http.ResponseWriter, r *http.Request, q *reque
 	if identity.AuthenticatedAt.IsZero() && q.maxAge >= 0 {
 		return nil, nil
 	}
-	return a.startHostSession(w, r, q, &usable[i], identity)
+	s, err := a.startHostSession(w, r, q, &usable[i], identity)
+	if s == nil || err != nil {
+		return nil, err
+	}
+	return &s.session, nil
 }
 
 // hostAgrees reports whether the embedding application still says what a session
@@ -66,18 +70,24 @@ func (a *Authorizer) hostAgrees(r *http.Request, q *request, session store.Sessi
 	return signedIn && identity.UserID == session.UserID, err
 }
 
-func (a *Authorizer) startHostSession(w http.ResponseWriter, r *http.Request, q *request, c *store.Connection, identity connection.Identity) (*store.Session, error) {
+// startHostSession begins the session of a user whom the embedding application signed
+// in. It is nil for a user who may not be served: nothing is stored then.
+func (a *Authorizer) startHostSession(w http.ResponseWriter, r *http.Request, q *request, c *store.Connection, identity connection.Identity) (*signedIn, error) {
+	s, err := a.admit(r.Context(), q, store.Session{ConnectionID: c.ID, UserID: identity.UserID})
+	if s == nil || err != nil {
+		return nil, err
+	}
 	at := identity.AuthenticatedAt.UTC().Truncate(authTimePrecision)
 	if identity.AuthenticatedAt.IsZero() {
 		at = a.now()
 	}
-	s, err := a.startSession(w, r, q, proof{
+	s.session, err = a.startSession(w, r, q, proof{
 		connectionID: c.ID, userID: identity.UserID, at: at, amr: identity.AMR, acr: identity.ACR,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &s, nil
+	return s, nil
 }
 
 // sendToHost sends the browser to the host's login page, with the transaction in
@@ -168,8 +178,7 @@ func (a *Authorizer) resumeFromHost(w http.ResponseWriter, r *http.Request, q *r
 		a.refuse(w, r, q, oauth.Errorf(oauth.CodeLoginRequired, "the user has to sign in again"))
 		return
 	}
-	// Nobody who may not be served gets a session.
-	s, err := a.admit(r.Context(), q, store.Session{ConnectionID: usable[i].ID, UserID: identity.UserID})
+	s, err := a.startHostSession(w, r, q, &usable[i], identity)
 	if err != nil {
 		a.refuse(w, r, q, err)
 		return
@@ -178,11 +187,5 @@ func (a *Authorizer) resumeFromHost(w http.ResponseWriter, r *http.Request, q *r
 		a.refuse(w, r, q, oauth.Errorf(oauth.CodeAccessDenied, "the account cannot be used"))
 		return
 	}
-	session, err := a.startHostSession(w, r, q, &usable[i], identity)
-	if err != nil {
-		a.refuse(w, r, q, err)
-		return
-	}
-	s.session = *session
 	a.proceed(w, r, q, s)
 }
