@@ -37,9 +37,9 @@ func newBalancer() *balancer {
 			r.Out.URL.Scheme = "http"
 			r.SetXForwarded()
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
 			// Whether the node did what it was asked for is not known.
-			http.Error(w, err.Error(), http.StatusBadGateway)
+			http.Error(w, http.StatusText(http.StatusBadGateway), http.StatusBadGateway)
 		},
 	}
 	return b

@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/opkit/opkit"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/store/sqlstore/sqltest/flowtest"
+	"github.com/opkit/opkit/store/sqlstore/sqltest/pgtest"
 	"github.com/opkit/opkit/tenant"
 )
 
@@ -109,6 +112,38 @@ func newProviderWorld(t *testing.T, place string, drivers int) *providerWorld {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// All that a provider does works in a schema of its own behind PgBouncer, which gives
+// each transaction another connection.
+func TestAProviderBehindPgBouncer(t *testing.T) {
+	server := pgtest.Start(t)
+	url := server.Bouncer(t, 4).URL(server.NewDatabase(t)) + "&default_query_exec_mode=exec"
+	place := schemas(url)(t)
+	w := newProviderWorld(t, place, 3)
+	p, err := newProvider(open(t, place).store.Stores())
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(p)
+	defer front.Close()
+	address := front.Listener.Addr().String()
+	w.address.Store(&address)
+	var running sync.WaitGroup
+	for _, d := range w.drivers {
+		running.Go(func() {
+			for range 100 {
+				if err := d.Step(t.Context()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			if err := d.Check(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	running.Wait()
 }
 
 // transport takes every request to the life that is being led.
