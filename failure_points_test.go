@@ -20,6 +20,7 @@ type faultWorld struct {
 	*faults
 	admin string   // a token for the whole management API
 	user  *browser // whose login costs a password hash, once
+	app   registered
 }
 
 func newFaultWorld(t *testing.T) *faultWorld {
@@ -81,6 +82,16 @@ func (w *faultWorld) made(collection, body string) string {
 func (w *faultWorld) authorize(app registered, params ...string) url.Values {
 	w.t.Helper()
 	return w.authorizeIn(w.user, app, params...)
+}
+
+// application returns an application to which the user has given access.
+func (w *faultWorld) application() registered {
+	w.t.Helper()
+	if w.app.id == "" {
+		w.app = w.register(nil)
+	}
+	w.authorize(w.app)
+	return w.app
 }
 
 // offline registers an application and gets tokens for it.

@@ -14,17 +14,15 @@ var faultsInTheBrowser = []faultScenario{
 		return func() *response { return newBrowser(w.t).get(w.authorizeURL(app)) }
 	}},
 	{name: "authorize, signed in", want: http.StatusFound, prepare: func(w *faultWorld) func() *response {
-		app, b := w.register(nil), w.user
-		w.authorizeIn(b, app)
-		return func() *response { return b.get(w.authorizeURL(app)) }
+		app := w.application()
+		return func() *response { return w.user.get(w.authorizeURL(app)) }
 	}},
 	// The error is an answer, too, and the pushed request is used up by it.
 	{name: "authorize, pushed", stays: "UpdateTicket ConsumeTicket", again: http.StatusBadRequest, want: http.StatusFound, prepare: func(w *faultWorld) func() *response {
-		app, b := w.register(nil), w.user
-		w.authorizeIn(b, app)
+		app := w.application()
 		uri := w.push(app).json(w.t)["request_uri"].(string)
 		return func() *response {
-			return b.get(w.endpoint.Authorization + "?" + url.Values{"client_id": {app.id}, "request_uri": {uri}}.Encode())
+			return w.user.get(w.endpoint.Authorization + "?" + url.Values{"client_id": {app.id}, "request_uri": {uri}}.Encode())
 		}
 	}},
 	// Failed attempts are counted before they fail. Nobody has the session's cookie.
@@ -51,15 +49,14 @@ var faultsInTheBrowser = []faultScenario{
 		return func() *response { return b.decide(page, "deny") }
 	}},
 	{name: "applications", prepare: func(w *faultWorld) func() *response {
-		w.authorize(w.register(nil))
+		w.application()
 		return func() *response { return w.user.get(w.endpoint.Applications) }
 	}},
 	// It is removed, and then the page cannot be shown.
 	{name: "applications, removed", stays: "DeleteGrant", prepare: func(w *faultWorld) func() *response {
-		b, app := newBrowser(w.t), w.register(nil)
-		w.authorizeIn(b, app)
-		action, fields := form(w.t, b.get(w.endpoint.Applications))
-		return func() *response { return b.post(action, fields) }
+		w.application()
+		action, fields := form(w.t, w.user.get(w.endpoint.Applications))
+		return func() *response { return w.user.post(action, fields) }
 	}},
 	// What dies first are the tokens.
 	{name: "logout", stays: "RevokeFamilies", want: http.StatusFound, prepare: func(w *faultWorld) func() *response {

@@ -209,7 +209,8 @@ func measureScale(t *testing.T, handles [2]*handle, sizes [2]int) (median, worst
 			}
 			for size := range sizes {
 				slices.Sort(took[size])
-				m, w := took[size][len(took[size])/2], took[size][len(took[size])*99/100]
+				calls := len(took[size])
+				m, w := took[size][calls/2], took[size][(99*calls+99)/100-1] // no more than one in a hundred took longer
 				if batch == 0 {
 					median[o][size], worst[o][size] = m, w
 				}
