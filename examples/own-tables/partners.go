@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"time"
 
 	"github.com/opkit/opkit/store"
@@ -111,18 +112,27 @@ func scanClient(row interface{ Scan(...any) error }) (store.Client, error) {
 func encodeClient(c store.Client) (string, error) {
 	c = c.Clone()
 	c.TenantID, c.ID, c.Name, c.FirstParty, c.Version, c.SecretDigest = "", "", "", false, 0, store.Digest{}
-	times := []*time.Time{&c.CreatedAt, &c.ConfirmedAt, &c.LastUsedAt}
-	if c.PreviousSecret != nil {
-		times = append(times, &c.PreviousSecret.ExpiresAt)
-	}
-	if c.Registration != nil {
-		times = append(times, &c.Registration.PreviousTokenUntil)
-	}
-	for _, t := range times {
-		*t = t.UTC().Truncate(time.Microsecond)
-	}
+	inUTC(reflect.ValueOf(&c).Elem())
 	text, err := json.Marshal(c)
 	return string(text), err
+}
+
+// inUTC goes by the type, so that a time that is added to a client is not forgotten.
+func inUTC(v reflect.Value) {
+	if t, ok := v.Interface().(time.Time); ok {
+		v.Set(reflect.ValueOf(t.UTC().Truncate(time.Microsecond)))
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			inUTC(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			inUTC(v.Field(i))
+		}
+	}
 }
 
 // secretColumn is NULL for a client without a secret.
