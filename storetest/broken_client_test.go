@@ -57,6 +57,10 @@ func TestCatchesBrokenClientStores(t *testing.T) {
 		{name: "creates what an update does not find", check: "delete", broken: func(s *memstore.Store) store.ClientStore { return upsertClients{s} }},
 		{name: "returns its own slices", check: "copies-out", broken: func(s *memstore.Store) store.ClientStore { return &shared{ClientStore: s} }},
 		{name: "returns its own pointer from a list", check: "copies-out", broken: func(s *memstore.Store) store.ClientStore { return &sharedList{ClientStore: s} }},
+		{name: "creates in two steps", check: "interrupted", broken: func(s *memstore.Store) store.ClientStore { return createsInSteps{s} }},
+		{name: "updates in two steps", check: "interrupted", broken: func(s *memstore.Store) store.ClientStore { return updatesInSteps{s} }},
+		{name: "says that it did what it will do", check: "interrupted", broken: func(s *memstore.Store) store.ClientStore { return tooEarly{s} }},
+		{name: "lists identifiers, then reads them", check: "Clients-pages-race", broken: func(s *memstore.Store) store.ClientStore { return listsInSteps{s} }},
 		{name: "lists in no order", check: "Clients-order", broken: listing(func(p store.Page) store.Page { return p }, slices.Reverse[[]store.Client])},
 		{
 			name: "lists in the order of a locale", check: "Clients-order",
@@ -94,6 +98,62 @@ func TestCatchesBrokenClientStores(t *testing.T) {
 		},
 		{name: "looks, then creates", check: "create-race", broken: func(s *memstore.Store) store.ClientStore { return lookThenCreate{s} }},
 	})
+}
+
+// createsInSteps stores a client without its name, and its name afterwards.
+type createsInSteps struct{ *memstore.Store }
+
+func (s createsInSteps) CreateClient(ctx context.Context, c store.Client) error {
+	half := c
+	half.Name = ""
+	if err := s.Store.CreateClient(ctx, half); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	return errors.Join(s.Store.DeleteClient(ctx, c.TenantID, c.ID), s.Store.CreateClient(ctx, c))
+}
+
+// updatesInSteps does the same in an update.
+type updatesInSteps struct{ *memstore.Store }
+
+func (s updatesInSteps) UpdateClient(ctx context.Context, c store.Client) error {
+	half := c
+	half.Name = ""
+	if err := s.Store.UpdateClient(ctx, half); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.Version++
+	return s.Store.UpdateClient(ctx, c)
+}
+
+// tooEarly forgets to say that it was stopped.
+type tooEarly struct{ *memstore.Store }
+
+func (s tooEarly) DeleteClient(ctx context.Context, tenant, id string) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return s.Store.DeleteClient(ctx, tenant, id)
+}
+
+// listsInSteps fails if a client goes while it lists.
+type listsInSteps struct{ *memstore.Store }
+
+func (s listsInSteps) Clients(ctx context.Context, tenant string, page store.Page) ([]store.Client, error) {
+	list, err := s.Store.Clients(ctx, tenant, page)
+	for i := range list {
+		runtime.Gosched()
+		if list[i], err = s.Store.Client(ctx, tenant, list[i].ID); err != nil {
+			return nil, err
+		}
+	}
+	return list, err
 }
 
 // mapping returns clients that are kept under another tenant and identifier.

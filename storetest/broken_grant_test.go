@@ -21,6 +21,9 @@ func TestCatchesBrokenGrantStores(t *testing.T) {
 		{name: "an expired family keeps a token alive", check: "family-expired", broken: func(s *memstore.Store) store.GrantFamilyStore { return timelessGrant{s} }},
 		{name: "deleting a grant leaves its families", check: "delete-grant", broken: func(s *memstore.Store) store.GrantFamilyStore { return newPieces(s).leavingFamilies() }},
 		{name: "deletes the families, then the grant", check: "delete-grant-race", broken: func(s *memstore.Store) store.GrantFamilyStore { return newPieces(s) }},
+		{name: "is stopped between families and grant", check: "delete-grant-interrupted", broken: func(s *memstore.Store) store.GrantFamilyStore { return stoppable{newPieces(s)} }},
+		{name: "is stopped between two families", check: "revoke-families-interrupted", broken: func(s *memstore.Store) store.GrantFamilyStore { return stoppable{newPieces(s)} }},
+		{name: "is stopped in a rotation", check: "rotate-interrupted", broken: func(s *memstore.Store) store.GrantFamilyStore { return stoppable{newPieces(s)} }},
 		{name: "starts without a grant", check: "start", broken: func(s *memstore.Store) store.GrantFamilyStore { return orphans{s} }},
 		{name: "starts with the caller's generation", check: "start", broken: func(s *memstore.Store) store.GrantFamilyStore { return callersGeneration{s} }},
 		{name: "looks, then starts", check: "start-race", broken: func(s *memstore.Store) store.GrantFamilyStore { return lookThenStart{s} }},
@@ -129,6 +132,49 @@ type timelessGrant struct{ store.GrantFamilyStore }
 
 func (s timelessGrant) Grant(ctx context.Context, tenant, id, family string, _ time.Time) (store.Grant, error) {
 	return s.GrantFamilyStore.Grant(ctx, tenant, id, family, time.Time{})
+}
+
+// stoppable does in several steps what has to be one, and looks at its context before
+// each.
+type stoppable struct{ *pieces }
+
+func (s stoppable) DeleteGrant(ctx context.Context, tenant, id string) error {
+	for _, f := range s.started {
+		if f.TenantID != tenant || f.GrantID != id {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s.gone["family "+tenant+f.ID] = true
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.gone["grant "+tenant+id] = true
+	return nil
+}
+
+func (s stoppable) RevokeFamilies(ctx context.Context, tenant string, filter store.FamilyFilter, until, now time.Time) (int, error) {
+	n := 0
+	for _, f := range s.started {
+		if f.TenantID == tenant && f.SID == filter.SID {
+			if err := s.RevokeFamily(ctx, tenant, f.ID, until, now); err != nil {
+				return n, err
+			}
+			n++
+		}
+	}
+	return n, nil
+}
+
+// RotateFamily says after the rotation that it did not happen, and takes it back.
+func (s stoppable) RotateFamily(ctx context.Context, tenant, id string, generation int64, expiresAt, now time.Time) (store.Family, error) {
+	f, err := s.pieces.RotateFamily(ctx, tenant, id, generation, expiresAt, now)
+	if err == nil && ctx.Err() != nil {
+		_, err = s.pieces.RotateFamily(context.WithoutCancel(ctx), tenant, id, generation+1, expiresAt, now)
+	}
+	return f, err
 }
 
 // pieces does in several steps what has to be one. It keeps grants and families

@@ -48,6 +48,9 @@
 // collected. What only one interface promises has
 // checks of its own.
 //
+// Calls are interrupted: their context ends when it was looked at once, twice, and so on,
+// and what a call left has to be whole. Lists are read while others write.
+//
 // Where security hangs on which of several concurrent calls wins, eight of them
 // wait for each other and start at once, until 2,000 rounds or two seconds have
 // passed. The context that they pass lets others run when it is looked at, so a

@@ -18,7 +18,7 @@ func RunGrants(t *testing.T, newStore func(t *testing.T) store.GrantFamilyStore,
 func grantFamilyChecks() []check[store.GrantFamilyStore] {
 	return slices.Concat(
 		grants.common(), grantChecks(),
-		families.common(), familyChecks(), familyRaceChecks())
+		families.common(), familyChecks(), familyRaceChecks(), familyInterruptionChecks())
 }
 
 var grants = kind[store.GrantFamilyStore, store.Grant]{

@@ -197,6 +197,7 @@ func (k kind[S, R]) common() []check[S] {
 		k.recordChecks(),
 		k.isolationChecks(),
 		k.cancellationChecks(),
+		k.interruptionChecks(),
 		k.versionChecks(),
 		k.uniqueChecks(),
 		k.listChecks(),

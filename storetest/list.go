@@ -28,6 +28,11 @@ func (k kind[S, R]) listChecks() []check[S] {
 				run: func(ctx context.Context, s S, e *env[S]) { k.checkPages(ctx, s, e, l) },
 			},
 			check[S]{
+				name: l.name + "-pages-race", rule: ruleLists,
+				explanation: "While others create and delete, pages bring every record that is there all the time, once and in order, and no error.",
+				run:         func(ctx context.Context, s S, e *env[S]) { k.checkPagesRace(ctx, s, e, l) },
+			},
+			check[S]{
 				name: l.name + "-after", rule: ruleLists,
 				explanation: "Page.After is compared, whatever it contains, and never interpreted.",
 				run:         func(ctx context.Context, s S, e *env[S]) { k.checkAfter(ctx, s, e, l) },
