@@ -18,10 +18,11 @@ var errNoToken = oauth.ErrNoToken
 func bearerToken(r *http.Request) (string, error) { return oauth.BearerToken(r) }
 
 // writeBearerError answers a refused request (RFC 6750 §3). scope is what the
-// resource needs, for insufficient_scope. The caller logs internal errors.
-func writeBearerError(w http.ResponseWriter, realm string, err error, scope string) {
+// resource needs, for insufficient_scope; parameters end a challenge. The caller logs
+// internal errors.
+func writeBearerError(w http.ResponseWriter, realm string, err error, scope, parameters string) {
 	if challenge := oauth.BearerChallenge(realm, err, scope); challenge != "" {
-		w.Header().Set("WWW-Authenticate", challenge)
+		w.Header().Set("WWW-Authenticate", challenge+parameters)
 	}
 	if errors.Is(err, errNoToken) {
 		httpx.NoStore(w.Header())
@@ -50,12 +51,24 @@ func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 				if oauth.Internal(err) && !errors.Is(err, errNoToken) {
 					v.logger.ErrorContext(r.Context(), "access token could not be verified", "err", err)
 				}
-				writeBearerError(w, v.audience, err, needed)
+				v.refuse(w, err, needed)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), accessTokenKey{}, token)))
 		})
 	}
+}
+
+// refuse answers a request that is not admitted.
+func (v *Verifier) refuse(w http.ResponseWriter, err error, needed string) {
+	var parameters string
+	if v.resourceMetadata != "" {
+		if errors.Is(err, errNoToken) && needed != "" { // or a client asks for everything there is
+			parameters = `, scope="` + needed + `"`
+		}
+		parameters += `, resource_metadata="` + v.resourceMetadata + `"`
+	}
+	writeBearerError(w, v.audience, err, needed, parameters)
 }
 
 func (v *Verifier) admit(r *http.Request, scopes []string) (*AccessToken, error) {

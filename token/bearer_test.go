@@ -93,7 +93,7 @@ func TestNoAccessTokenInOtherContexts(t *testing.T) {
 
 func TestChallengeCannotBeBroken(t *testing.T) {
 	w := httptest.NewRecorder()
-	writeBearerError(w, "a\"b\\c\r\nd\x00é~", errNoToken, "")
+	writeBearerError(w, "a\"b\\c\r\nd\x00é~", errNoToken, "", "")
 	if got := w.Header().Get("WWW-Authenticate"); got != `Bearer realm="abcd~"` {
 		t.Errorf("WWW-Authenticate = %q", got)
 	}

@@ -55,7 +55,7 @@ func (i *Issuer) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		if !errors.Is(err, errNoToken) {
 			i.log(r.Context(), t, "", err)
 		}
-		writeBearerError(w, t.Issuer(), err, oauth.ScopeOpenID)
+		writeBearerError(w, t.Issuer(), err, oauth.ScopeOpenID, "")
 		return
 	}
 	h := w.Header()

@@ -35,6 +35,11 @@ type VerifierConfig struct {
 	// JWKSURL is where the issuer's keys are. Empty: the jwks_uri of the issuer's
 	// metadata at ISSUER/.well-known/openid-configuration.
 	JWKSURL string
+	// ResourceMetadata is the address of the API's metadata ([ProtectedResource]), to
+	// which a refused request is pointed (RFC 9728 §5.1). It then also says which scopes
+	// the resource needs if there was no token, so that clients ask for no more. Empty:
+	// neither.
+	ResourceMetadata string
 	// Algorithms are the signature algorithms that are accepted. Empty: ES256 and
 	// RS256. Only asymmetric ones are possible.
 	Algorithms []string
@@ -63,6 +68,7 @@ type VerifierConfig struct {
 // used for up to an hour.
 type Verifier struct {
 	issuer, audience string
+	resourceMetadata string
 	algorithms       []jose.SignatureAlgorithm
 	leeway           time.Duration
 	keys             *keySet
@@ -79,7 +85,7 @@ var asymmetric = []jose.SignatureAlgorithm{
 // NewVerifier returns the verifier that cfg describes, or an error that names
 // what is wrong with it. It does not use the network.
 func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
-	v := &Verifier{issuer: cfg.Issuer, audience: cfg.Audience, leeway: cfg.Leeway, now: cfg.Now, logger: cfg.Logger}
+	v := &Verifier{issuer: cfg.Issuer, audience: cfg.Audience, resourceMetadata: cfg.ResourceMetadata, leeway: cfg.Leeway, now: cfg.Now, logger: cfg.Logger}
 	if v.issuer == "" || v.audience == "" {
 		return nil, errors.New("token: VerifierConfig.Issuer and Audience are required")
 	}
@@ -89,6 +95,11 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 	if cfg.JWKSURL != "" {
 		if err := checkFetchURL(cfg.JWKSURL, cfg.InsecureHTTP); err != nil {
 			return nil, fmt.Errorf("token: VerifierConfig.JWKSURL: %w", err)
+		}
+	}
+	if cfg.ResourceMetadata != "" {
+		if err := checkFetchURL(cfg.ResourceMetadata, cfg.InsecureHTTP); err != nil {
+			return nil, fmt.Errorf("token: VerifierConfig.ResourceMetadata: %w", err)
 		}
 	}
 	v.algorithms = []jose.SignatureAlgorithm{jose.ES256, jose.RS256}
