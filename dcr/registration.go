@@ -186,7 +186,7 @@ func (r *Registrar) validate(ctx context.Context, m *metadata) error {
 	if err := m.checkKeys(); err != nil {
 		return err
 	}
-	if err := m.checkScope(ctx, r.cfg.Stores.APIs, m.client.TenantID); err != nil {
+	if err := r.checkScope(ctx, m); err != nil {
 		return err
 	}
 	return m.policy.check(m)

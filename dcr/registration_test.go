@@ -492,3 +492,43 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 		t.Errorf("defaults: %v", err)
 	}
 }
+
+// Clients register with the scope that a resource named first, and step up later.
+func TestAStrictClientMayAskForTheOtherScopesOfAnAPI(t *testing.T) {
+	grant := func(f *fixture, scopes ...string) {
+		if _, err := f.registrar.cfg.Tenants.CreateClientGrant(t.Context(), store.ClientGrant{
+			TenantID: tenant.DefaultID, ClientID: store.DefaultForThirdParty, Audience: "appointments:api", SubjectType: store.SubjectUser, Scopes: scopes,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		mode    string
+		granted []string
+		scope   string
+		want    string
+	}{
+		"one of two that are granted": {"", []string{"appointments", "read:contacts"}, "appointments", "appointments read:contacts"},
+		"one that is granted alone":   {"", []string{"appointments"}, "openid appointments", "openid appointments"},
+		"none that is granted":        {"", nil, "appointments", "appointments"},
+		"of no API":                   {"", []string{"appointments"}, "openid email", "openid email"},
+		"of another API":              {"", []string{"appointments"}, "notes", "notes"},
+		"a permissive one as it says": {store.ModePermissive, []string{"appointments", "read:contacts"}, "appointments", "appointments"},
+	} {
+		f := newFixture(t, options{mode: c.mode})
+		if c.granted != nil {
+			grant(f, c.granted...)
+		}
+		info, stored := f.register(with(`"scope":"` + c.scope + `"`))
+		if info.Scope != c.want || stored.Scope != c.want {
+			t.Errorf("%s: answered %q, stored %q, want %q", name, info.Scope, stored.Scope, c.want)
+		}
+	}
+	// What an initial access token allows stays the limit.
+	f := newFixture(t, options{})
+	grant(f, "appointments", "read:contacts")
+	_, value := f.grantAccess(InitialAccessToken{Policy: InitialAccessPolicy{Scopes: []string{"appointments"}}})
+	if info := f.decode(f.postWith("Bearer "+value, with(`"scope":"appointments"`))); info.Scope != "appointments" {
+		t.Errorf("with a policy: %q", info.Scope)
+	}
+}

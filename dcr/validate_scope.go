@@ -15,7 +15,12 @@ var standardScope = strings.Join(oauth.StandardScopes, " ")
 
 // checkScope narrows scope to the values that exist: the standard ones and those
 // of the tenant's APIs. A client that registers none is not limited.
-func (m *metadata) checkScope(ctx context.Context, apis store.APIStore, tenant string) error {
+//
+// A strict client that registered itself with one scope of an API may ask for the
+// others that it is allowed, too (RFC 7591 §3.2.1): clients name what they need first,
+// and step up to more when a resource asks for it. What they get is decided by client
+// grants and by the user, not by what they said of themselves.
+func (r *Registrar) checkScope(ctx context.Context, m *metadata) error {
 	if m.client.Scope == "" {
 		return nil
 	}
@@ -29,8 +34,9 @@ func (m *metadata) checkScope(ctx context.Context, apis store.APIStore, tenant s
 			unknown = append(unknown, value)
 		}
 	}
+	var named []store.API
 	if len(unknown) > 0 {
-		if unknown, err = withoutScopesOfAPIs(ctx, apis, tenant, unknown); err != nil {
+		if unknown, named, err = r.withoutScopesOfAPIs(ctx, m.client.TenantID, unknown); err != nil {
 			return err
 		}
 	}
@@ -40,8 +46,34 @@ func (m *metadata) checkScope(ctx context.Context, apis store.APIStore, tenant s
 	if len(narrowed) == 0 && len(unknown) > 0 && !m.client.Dynamic {
 		return invalid("scope", "scope has no value that exists here; leave it out, or use some of %s and the scopes of an API", standardScope)
 	}
+	if m.restricted() {
+		if narrowed, err = r.withAllowed(ctx, &m.client, narrowed, named); err != nil {
+			return err
+		}
+	}
 	m.client.Scope = narrowed.String()
 	return nil
+}
+
+// withAllowed adds to scope what a client may ask for of the APIs.
+func (r *Registrar) withAllowed(ctx context.Context, c *store.Client, scope oauth.Scope, apis []store.API) (oauth.Scope, error) {
+	if len(apis) == 0 {
+		return scope, nil
+	}
+	t, err := r.cfg.Tenants.Tenant(ctx, c.TenantID)
+	if err != nil {
+		return nil, err
+	}
+	for i := range apis {
+		allowed, err := r.cfg.Tenants.AllowedScopes(ctx, t, &apis[i], c, store.SubjectUser)
+		if err != nil && oauth.Internal(err) {
+			return nil, err
+		}
+		if err == nil {
+			scope = scope.Union(allowed)
+		}
+	}
+	return scope, nil
 }
 
 // scopeOf returns what the response says of the client's scope: what was stored
@@ -71,17 +103,21 @@ func (r *Registrar) scopeOf(ctx context.Context, t *tenant.Tenant, c *store.Clie
 	return scope.String(), nil
 }
 
-// withoutScopesOfAPIs returns the values that no API of the tenant has.
-func withoutScopesOfAPIs(ctx context.Context, apis store.APIStore, tenant string, values oauth.Scope) (oauth.Scope, error) {
+// withoutScopesOfAPIs returns the values that no API of the tenant has, and the APIs
+// that have some of them.
+func (r *Registrar) withoutScopesOfAPIs(ctx context.Context, tenant string, values oauth.Scope) (unknown oauth.Scope, named []store.API, err error) {
 	page := store.Page{Limit: store.MaxPageLimit}
-	for len(values) > 0 {
-		list, err := apis.APIs(ctx, tenant, page)
+	for {
+		list, err := r.cfg.Stores.APIs.APIs(ctx, tenant, page)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for i := range list {
+			before := len(named)
 			for _, scope := range list[i].Scopes {
-				values = slices.DeleteFunc(values, func(v string) bool { return v == scope.Value })
+				if values.Has(scope.Value) && len(named) == before {
+					named = append(named, list[i])
+				}
 			}
 		}
 		if len(list) < page.Size() {
@@ -89,5 +125,10 @@ func withoutScopesOfAPIs(ctx context.Context, apis store.APIStore, tenant string
 		}
 		page.After = list[len(list)-1].ID
 	}
-	return values, nil
+	unknown = slices.DeleteFunc(slices.Clone(values), func(value string) bool {
+		return slices.ContainsFunc(named, func(a store.API) bool {
+			return slices.ContainsFunc(a.Scopes, func(s store.APIScope) bool { return s.Value == value })
+		})
+	})
+	return unknown, named, nil
 }
