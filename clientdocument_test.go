@@ -622,3 +622,72 @@ func TestStoreCallsOfADocumentClient(t *testing.T) {
 		t.Errorf("fetched (-want +got)\n%s", diff)
 	}
 }
+
+// An administrator reaches such a client over HTTP, although its identifier has
+// slashes: to block it, to vouch for it, to delete it, and not to change what its
+// document says.
+func TestAdministratorsReachDocumentClients(t *testing.T) {
+	onEveryMount(t, func(t *testing.T, mount string) {
+		p := newPublisher(t)
+		w := documentWorld(t, p, options{mount: mount})
+		b := newBrowser(t)
+		tokens := w.redeem(p.app, w.authorizeIn(b, p.app).Get("code")).json(t)
+		refresh := func() *response {
+			return w.token(p.app, "grant_type", "refresh_token", "refresh_token", tokens["refresh_token"].(string))
+		}
+		at := w.endpoint.Management + "/clients/" + url.PathEscape(p.app.id)
+		manage := func(method, body string, status int) map[string]any {
+			t.Helper()
+			res := w.sendJSON(method, at, w.managementToken(), body)
+			if res.StatusCode != status {
+				t.Fatalf("%s %s: %d %s", method, body, res.StatusCode, res.body)
+			}
+			if res.body == "" {
+				return nil
+			}
+			return res.json(t)
+		}
+		if got := manage(http.MethodGet, "", http.StatusOK); got["client_id"] != p.app.id || got["is_first_party"] != false || got["dynamic"] != true {
+			t.Errorf("client: %v", got)
+		}
+		before, _ := w.client(p.app.id)
+		for _, body := range []string{`{"callbacks":["https://evil.example/cb"]}`, `{"name":"Another"}`, `{"token_endpoint_auth_method":"client_secret_post"}`, `{"grant_types":["client_credentials"]}`} {
+			manage(http.MethodPatch, body, http.StatusBadRequest)
+		}
+		if res := w.sendJSON(http.MethodPost, at+"/rotate-secret", w.managementToken(), ""); res.StatusCode != http.StatusBadRequest {
+			t.Errorf("a secret: %d %s", res.StatusCode, res.body)
+		}
+		if after, _ := w.client(p.app.id); !cmp.Equal(before, after) {
+			t.Errorf("the record (-want +got)\n%s", cmp.Diff(before, after))
+		}
+
+		manage(http.MethodPatch, `{"blocked":true}`, http.StatusOK)
+		if res := refresh(); res.StatusCode < 400 {
+			t.Errorf("blocked: refreshing: %d %s", res.StatusCode, res.body)
+		}
+		if res := w.userinfo(tokens["access_token"].(string)); res.StatusCode != http.StatusUnauthorized {
+			t.Errorf("blocked: userinfo: %d %s", res.StatusCode, res.body)
+		}
+		// Nor does it help to publish the document anew.
+		p.publishes(t, map[string]any{"client_name": "Fresh"})
+		w.clock.advance(10 * time.Minute)
+		if res := newBrowser(t).get(w.authorizeURL(p.app)); strings.Contains(res.body, `name="password"`) {
+			t.Errorf("blocked: authorization: %d %s", res.StatusCode, text(res.body))
+		}
+		manage(http.MethodPatch, `{"blocked":false}`, http.StatusOK)
+		p.publishes(t, nil)
+		w.clock.advance(10 * time.Minute)
+		if res := refresh(); res.StatusCode != http.StatusOK {
+			t.Errorf("put back: %d %s", res.StatusCode, res.body)
+		}
+
+		manage(http.MethodDelete, "", http.StatusNoContent)
+		if got := w.records(); len(got) != 0 {
+			t.Errorf("records: %+v", got)
+		}
+		if res := refresh(); res.StatusCode < 400 {
+			t.Errorf("deleted: refreshing: %d %s", res.StatusCode, res.body)
+		}
+		manage(http.MethodGet, "", http.StatusNotFound)
+	})
+}

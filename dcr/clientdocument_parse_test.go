@@ -3,6 +3,8 @@ package dcr
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -218,6 +220,43 @@ func TestForeignRedirectsByPolicy(t *testing.T) {
 	if c, err := f.resolve(documentURL); err != nil || c.RedirectURIs[0] != "https://elsewhere.example/cb" {
 		t.Errorf("%+v, %v", c, err)
 	}
+}
+
+// A URL that is accepted has one reading: what is compared, shown, and asked for.
+func FuzzDocumentURL(f *testing.F) {
+	for _, id := range []string{
+		documentURL, "https://app.example.com:8443/a/b?x=1", "https://[2001:db8::1]/c", "https://192.0.2.1/c", "https://xn--bcher-kva.example/c",
+		"https://app.example.com//c", "https://app.example.com/%41", "https://app.example.com/c?", "https://app.example.com/c?#",
+		"https://app.example.com/a/../c", "https://app.example.com/%2e%2E/c", "https://u@app.example.com/c", "https://app.example.com:443/c",
+		"https://APP.example.com/c", "https://127.1/c", "https://app.example.com\\@evil.example/c", "https://app.example.com/c#x", "https://[::1%25a]/c",
+	} {
+		f.Add(id)
+	}
+	f.Fuzz(func(t *testing.T, id string) {
+		if err := checkDocumentURL(id); err != nil {
+			if e, ok := errors.AsType[*oauth.Error](err); !ok || e.Code != oauth.CodeInvalidClient || e.Description == "" || !errors.Is(err, store.ErrNotFound) {
+				t.Fatalf("%q: %v", id, err)
+			}
+			return
+		}
+		u, err := url.Parse(id)
+		if err != nil || !oauth.NamesDocument(id) || len(id) > maxDocumentURL {
+			t.Fatalf("%q was accepted: %v", id, err)
+		}
+		// What goes over the wire, put together again, is the identifier.
+		asked := "https://" + u.Host + u.RequestURI()
+		if asked != id || u.User != nil || u.Fragment != "" || u.Host != strings.ToLower(u.Host) || u.Port() == "443" {
+			t.Fatalf("%q was accepted, asked is %q", id, asked)
+		}
+		for segment := range strings.SplitSeq(u.Path, "/") {
+			if u.Path == "/" || segment == "." || segment == ".." {
+				t.Fatalf("%q was accepted with the path %q", id, u.Path)
+			}
+		}
+		if u.Hostname() == "" || hostOfDocument(id) == "" {
+			t.Fatalf("%q was accepted without a host", id)
+		}
+	})
 }
 
 // Whatever a document holds, it is refused with words for its author, or makes a
