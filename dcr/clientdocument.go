@@ -99,7 +99,7 @@ func (r *Registrar) documentClient(ctx context.Context, tenantID, id string, cur
 	if allow := r.cfg.Documents.Allow; allow != nil && !allow(ctx, tenantID, id) {
 		return store.Client{}, unusable(nil, "the application's client_id is a URL that is not accepted here")
 	}
-	client, err := r.documents.get(ctx, documentKey{tenantID, id}, known)
+	client, err := r.documents.get(ctx, documentKey{tenantID, id}, t.Record.Version, known)
 	switch {
 	case err == nil && known:
 		return r.continued(&record, client)

@@ -21,6 +21,10 @@ const (
 
 	// evictionSample is how many entries are looked at to find one to drop.
 	evictionSample = 8
+
+	// refreshTimeout bounds what is done for all who wait for a document: it is fetched,
+	// perhaps another one that it names, and a store is asked which scopes there are.
+	refreshTimeout = 15 * time.Second
 )
 
 // documentKey is where an application of a tenant publishes its metadata. The client
@@ -49,6 +53,9 @@ type documentEntry struct {
 	client  *store.Client
 	fetched time.Time
 	fresh   time.Duration
+	// settings is the version of the tenant by whose rules this is the client, or
+	// is none.
+	settings int64
 	// failure is the outcome of a fetch that gave no client.
 	failure error
 	failed  time.Time
@@ -58,9 +65,10 @@ type documentEntry struct {
 	size    int
 }
 
-// get returns the client that a document describes, fetched if need be. known says
-// that users have allowed it something.
-func (c *documentCache) get(ctx context.Context, key documentKey, known bool) (*store.Client, error) {
+// get returns the client that a document describes, fetched if need be: also if the
+// tenant, whose version settings is, has changed its mind since about what it accepts.
+// known says that users have allowed it something.
+func (c *documentCache) get(ctx context.Context, key documentKey, settings int64, known bool) (*store.Client, error) {
 	for {
 		now := c.fetcher.now()
 		c.mu.Lock()
@@ -70,6 +78,7 @@ func (c *documentCache) get(ctx context.Context, key documentKey, known bool) (*
 			e.used = now
 			client, failure := e.client, e.failure
 			switch {
+			case e.settings != settings:
 			case client != nil && within(now, e.fetched, e.fresh):
 				c.mu.Unlock()
 				return client, nil
@@ -87,7 +96,7 @@ func (c *documentCache) get(ctx context.Context, key documentKey, known bool) (*
 			}
 			e = c.begin(key, now)
 			c.mu.Unlock()
-			return c.refresh(ctx, key, e, release)
+			return c.refresh(ctx, key, settings, e, release)
 		}
 		c.mu.Unlock()
 		select {
@@ -125,9 +134,9 @@ func (c *documentCache) begin(key documentKey, now time.Time) *documentEntry {
 }
 
 // refresh fetches the document for all who wait. The request that happened to come
-// first may end early; the others must not suffer from that, and the time of a fetch
-// is bounded anyway.
-func (c *documentCache) refresh(ctx context.Context, key documentKey, e *documentEntry, release func()) (client *store.Client, err error) {
+// first may end early; the others must not suffer from that, so that its time limit
+// does not count and this has one of its own.
+func (c *documentCache) refresh(ctx context.Context, key documentKey, settings int64, e *documentEntry, release func()) (client *store.Client, err error) {
 	defer release()
 	began := c.fetcher.now()
 	var fresh time.Duration
@@ -139,18 +148,19 @@ func (c *documentCache) refresh(ctx context.Context, key documentKey, e *documen
 		e.running = nil
 		switch {
 		case client != nil:
-			e.client, e.fetched, e.fresh, e.failure = client, began, fresh, nil
+			e.client, e.fetched, e.fresh, e.settings, e.failure = client, began, fresh, settings, nil
 		case err == nil || oauth.Internal(err):
 			return // a panic, or the provider's fault: nothing is known
 		default:
-			e.client, e.failure, e.failed = nil, err, c.fetcher.now()
+			e.client, e.settings, e.failure, e.failed = nil, settings, err, c.fetcher.now()
 		}
 		if t := c.tenants[key.tenant]; t != nil && t.entries[key.url] == e {
 			c.resize(t, e, documentOverhead+len(key.url)+2*size)
 			c.evict(key.tenant)
 		}
 	}()
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	defer cancel()
 	fetched, err := c.fetcher.fetch(ctx, key)
 	if err != nil {
 		return nil, err

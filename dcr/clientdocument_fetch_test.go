@@ -296,7 +296,7 @@ func TestDocumentsTakeBoundedMemory(t *testing.T) {
 	get := func(tenant, url string) {
 		t.Helper()
 		w.put(url, webPage{body: strings.Replace(documentAt(url, redirects(url+"/cb")), "{", `{"x":"`+strings.Repeat("x", 60<<10)+`",`, 1)})
-		if _, err := cache.get(t.Context(), documentKey{tenant, url}, true); err != nil {
+		if _, err := cache.get(t.Context(), documentKey{tenant, url}, 0, true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -332,7 +332,7 @@ func TestDocumentsTakeBoundedMemory(t *testing.T) {
 	}
 	// Failures count too.
 	for i := range 20_000 {
-		cache.get(t.Context(), documentKey{"failing", fmt.Sprintf("https://h%d.example/none", i)}, true)
+		cache.get(t.Context(), documentKey{"failing", fmt.Sprintf("https://h%d.example/none", i)}, 0, true)
 	}
 	if size := cache.tenants["failing"].size; size > maxTenantDocuments {
 		t.Errorf("failures: %d bytes", size)

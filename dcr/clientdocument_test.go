@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -264,9 +266,56 @@ func TestTenantsDoNotShareDocuments(t *testing.T) {
 	if _, err := f.resolve(documentURL); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.registrar.documents.get(t.Context(), documentKey{"other", documentURL}, false); err != nil || w.times() != 2 {
+	if _, err := f.registrar.documents.get(t.Context(), documentKey{"other", documentURL}, 0, false); err != nil || w.times() != 2 {
 		t.Errorf("%v, asked %v", err, w.asked)
 	}
+}
+
+// A tenant that changes its settings need not wait until a document is old: it may
+// have changed what it accepts.
+func TestSettingsCountAtOnce(t *testing.T) {
+	f, w := published(t, options{})
+	w.put(documentURL, webPage{body: document(""), cacheControl: "max-age=86400"})
+	ask := func(want int) {
+		t.Helper()
+		if _, err := f.resolve(documentURL); err != nil || w.times() != want {
+			t.Errorf("%v, asked %d times, want %d", err, w.times(), want)
+		}
+	}
+	change := func() {
+		t.Helper()
+		if _, err := f.registrar.cfg.Tenants.UpdateSettings(t.Context(), tenant.DefaultID, func(s *store.TenantSettings) error {
+			s.FriendlyName += "x"
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask(1)
+	change()
+	ask(2)
+	ask(2)
+	// Nobody is made to wait for it, as strangers are: the document was good before.
+	c, err := f.resolve(documentURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.use(c)
+	change()
+	for i := range hostFetchBurst {
+		f.tooMany(context.Background(), fmt.Sprintf("https://app.example.com:%d/c", 1000+i))
+	}
+	asked := w.times()
+	ask(asked + 1)
+	// What was refused by the former settings is not remembered either.
+	w.put(documentURL, webPage{err: &httpx.StatusError{Status: http.StatusNotFound}})
+	change()
+	if _, err := f.resolve(documentURL); err == nil {
+		t.Fatal("found")
+	}
+	w.put(documentURL, webPage{body: document("")})
+	change()
+	ask(asked + 3)
 }
 
 // What users allowed is remembered for what they saw; what a client is now is written
@@ -446,6 +495,40 @@ func TestStoreFailsWhileADocumentIsRead(t *testing.T) {
 	if c, err := f.resolve(documentURL); err != nil || c.Scope != "notes" {
 		t.Errorf("afterwards: %v, %v", c, err)
 	}
+}
+
+// A store that does not answer keeps nobody waiting for ever, although the one who
+// fetches does it for others as well. Nothing is concluded from it.
+func TestStoreStallsWhileADocumentIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stalls := true
+		f, w := published(t, options{stores: func(s *store.Stores) { s.APIs = stallingAPIs{s.APIs, &stalls} }})
+		w.put(documentURL, webPage{body: document(`"scope":"notes"`)})
+		begun := time.Now()
+		if _, err := f.resolve(documentURL); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%v", err)
+		}
+		if d := time.Since(begun); d != refreshTimeout {
+			t.Errorf("after %v", d)
+		}
+		stalls = false
+		if c, err := f.resolve(documentURL); err != nil || c.Scope != "notes" {
+			t.Errorf("afterwards: %v, %v", c, err)
+		}
+	})
+}
+
+type stallingAPIs struct {
+	store.APIStore
+	stalls *bool
+}
+
+func (s stallingAPIs) APIs(ctx context.Context, tenant string, page store.Page) ([]store.API, error) {
+	if *s.stalls {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return s.APIStore.APIs(ctx, tenant, page)
 }
 
 type failingAPIs struct {
