@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"tenant":         3,
 	"tenant/console": 2, // which knows the management API alone
 
+	"authorize/lock":      2,
 	"internal/management": 2,
 	"internal/ratelimit":  2,
 	"storetest":           2,

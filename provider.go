@@ -173,8 +173,8 @@ func (p *Provider) Login() http.Handler { return p.limited(p.browser.Login()) }
 // Consent serves the form of the consent page (/consent).
 func (p *Provider) Consent() http.Handler { return p.limited(p.browser.Consent()) }
 
-// LoginCallback serves the address to which a host's login page returns
-// (/login/callback).
+// LoginCallback serves the address to which a host's login page returns, GET, and a
+// login with Lock, POST (/login/callback).
 func (p *Provider) LoginCallback() http.Handler { return p.limited(p.browser.LoginCallback()) }
 
 // Applications serves the page on which users see and remove what they allowed
@@ -192,6 +192,24 @@ func (p *Provider) UserApplications(ctx context.Context, tenantID, userID, after
 func (p *Provider) RemoveAccess(ctx context.Context, tenantID, userID, grants string) error {
 	return p.browser.RemoveAccess(ctx, tenantID, userID, grants)
 }
+
+// LockTenantInfo serves the domain connections to login pages with Lock
+// (/info-v1.js).
+func (p *Provider) LockTenantInfo() http.Handler { return p.limited(p.browser.LockTenantInfo()) }
+
+// LockClientInfo serves the connections of a client to them (/client/{id}, where the
+// identifier ends in .js).
+func (p *Provider) LockClientInfo() http.Handler { return p.limited(p.browser.LockClientInfo()) }
+
+// LockChallenge tells Lock that there is no puzzle to solve
+// (/usernamepassword/challenge).
+func (p *Provider) LockChallenge() http.Handler { return p.limited(p.browser.LockChallenge()) }
+
+// LockLogin serves logins with Lock (/usernamepassword/login).
+func (p *Provider) LockLogin() http.Handler { return p.limited(p.browser.LockLogin()) }
+
+// LockSSOData tells Lock that there is no session to offer (/user/ssodata).
+func (p *Provider) LockSSOData() http.Handler { return p.limited(p.browser.LockSSOData()) }
 
 // EndSession serves the end-session endpoint (/oidc/logout).
 func (p *Provider) EndSession() http.Handler { return p.limited(p.browser.EndSession()) }

@@ -41,6 +41,16 @@ func newRoutes(p *Provider) *routes {
 	add(e.Consent, p.Consent())
 	add(e.LoginCallback, p.LoginCallback())
 	add(e.Applications, p.Applications())
+	add(e.LockTenantInfo, p.LockTenantInfo())
+	if servedHere(e.LockClientInfo) {
+		rt.byID[e.LockClientInfo+"/"] = p.LockClientInfo()
+	}
+	add(e.LockChallenge, p.LockChallenge())
+	add(e.LockLogin, p.LockLogin())
+	add(e.LockSSOData, p.LockSSOData())
+	if servedHere(e.LockSSOData) {
+		add(e.LockSSOData+"/", p.LockSSOData()) // as one version of Lock asks
+	}
 	add(e.EndSession, p.EndSession())
 	add(e.LegacyLogout, p.LegacyLogout())
 	add(e.CheckSession, p.CheckSession())

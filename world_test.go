@@ -104,6 +104,7 @@ func newWorld(t testing.TB, o options) *world {
 			Token: "/o/token", UserInfo: "/o/me", JWKS: "/o/keys", Registration: "/o/apps", Management: "/o/manage",
 			PushedAuthorizationRequest: "/o/push", Revocation: "/o/revoke", Introspection: "/o/introspect",
 			EndSession: "/o/bye", LegacyLogout: "/o/leave",
+			LockTenantInfo: "/o/info.js", LockClientInfo: "/o/client", LockChallenge: "/o/challenge", LockLogin: "/o/password", LockSSOData: "/o/sso",
 		}
 		handler = mux
 	default:
@@ -122,8 +123,13 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/o/push", p.PushedAuthorization())
 		mux.Handle("POST /o/login", p.Login())
 		mux.Handle("POST /o/agree", p.Consent())
-		mux.Handle("GET /o/back", p.LoginCallback())
+		mux.Handle("/o/back", p.LoginCallback())
 		mux.Handle("/o/allowed", p.Applications())
+		mux.Handle("/o/info.js", p.LockTenantInfo())
+		mux.Handle("/o/client/{id}", p.LockClientInfo())
+		mux.Handle("/o/challenge", p.LockChallenge())
+		mux.Handle("/o/password", p.LockLogin())
+		mux.Handle("/o/sso", p.LockSSOData())
 		mux.Handle("/o/bye", p.EndSession())
 		mux.Handle("/o/leave", p.LegacyLogout())
 		mux.Handle("/o/token", p.Token())
@@ -155,7 +161,8 @@ func newWorld(t testing.TB, o options) *world {
 	if o.mount == "handlers" && e.CheckSession != tenant.NotMounted {
 		mux.Handle("GET "+e.CheckSession, w.provider.CheckSession())
 	}
-	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Applications, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.EndSession, &e.LegacyLogout, &e.PushedAuthorizationRequest, &e.Revocation, &e.Introspection, &e.CheckSession} {
+	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Applications, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.EndSession, &e.LegacyLogout, &e.PushedAuthorizationRequest, &e.Revocation, &e.Introspection, &e.CheckSession,
+		&e.LockTenantInfo, &e.LockClientInfo, &e.LockChallenge, &e.LockLogin, &e.LockSSOData} {
 		*field = w.issuer + *field
 	}
 	w.endpoint = e

@@ -27,6 +27,13 @@
 // from the start, so that a client, connection or user that was withdrawn
 // meanwhile is refused.
 //
+// Where a tenant or a client has a login page of its own, Lock runs on it:
+//
+//	login page ── POST /usernamepassword/login ─▶ form ── POST /login/callback ─▶ new session
+//
+// The form carries, sealed and good once, who proved the password. What Lock sends and
+// expects is in package lock.
+//
 // # Logging out
 //
 //	GET or POST /oidc/logout ── request is valid? ── no ──────────────▶ error page

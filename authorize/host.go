@@ -122,17 +122,22 @@ func (a *Authorizer) sendToHost(w http.ResponseWriter, r *http.Request, q *reque
 
 var errLoginExpired = oauth.Errorf(oauth.CodeAccessDenied, "signing in took too long")
 
-// LoginCallback serves the address to which the host's login page sends the
-// browser back.
+// LoginCallback serves the address to which a login sends the browser back: GET from
+// the host's login page, POST from a page with Lock.
 func (a *Authorizer) LoginCallback() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t, ok := a.resolve(w, r)
 		if !ok {
 			return
 		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			a.fail(w, r, t, &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "the method must be GET", Status: http.StatusMethodNotAllowed})
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+		case http.MethodPost:
+			a.finishLock(w, r)
+			return
+		default:
+			w.Header().Set("Allow", "GET, HEAD, POST")
+			a.fail(w, r, t, &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "the method must be GET or POST", Status: http.StatusMethodNotAllowed})
 			return
 		}
 		tx, q, expired, err := a.open(r.Context(), r, t, stepHost, r.URL.Query().Get("transaction"))

@@ -46,6 +46,11 @@ func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *reques
 		a.sendToHost(w, r, q, &usable[i])
 		return
 	}
+	// Lock has nothing to say where there is nothing that it knows.
+	if html := a.customPage(q); html != "" && len(page.Databases) > 0 && s.failure == "" {
+		a.showLock(w, r, q, html, usable)
+		return
+	}
 	page.Transaction = a.seal(w, r, q, transaction{Step: a.stepsOf(q).login})
 	status := s.status
 	if status == 0 {

@@ -39,14 +39,24 @@ type transaction struct {
 	// Reauthenticate that it was sent for a fresh proof.
 	Connection     string `json:"c,omitempty"`
 	Reauthenticate bool   `json:"r,omitempty"`
+	// CSRF and IntState have to come back with a login from a page with Lock. UserID is
+	// who such a login proved to be, at AuthenticatedAt and through Connection, and ID
+	// names that proof, which is used once.
+	CSRF     string `json:"f,omitempty"`
+	IntState string `json:"g,omitempty"`
+	UserID   string `json:"u,omitempty"`
+	ID       string `json:"n,omitempty"`
 }
 
 // Steps of a transaction.
 const (
-	stepLogin   = "login"
-	stepHost    = "host"
-	stepConsent = "consent"
-	stepLogout  = "logout"
+	stepLogin = "login"
+	stepHost  = "host"
+	// stepLock is a login page with Lock, stepLockResult what it says of a user.
+	stepLock       = "lock"
+	stepLockResult = "lock-result"
+	stepConsent    = "consent"
+	stepLogout     = "logout"
 	// stepLegacyLogout is that of the older logout address.
 	stepLegacyLogout = "legacy-logout"
 	// Those of the applications page.

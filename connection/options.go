@@ -21,6 +21,8 @@ const maxOptions = 16 << 10
 type databaseOptions struct {
 	RequiresUsername bool   `json:"requires_username"`
 	PasswordPolicy   string `json:"passwordPolicy"`
+	// DisableSignup has to be false, not left out, for people to sign up.
+	DisableSignup *bool `json:"disable_signup"`
 	// BruteForceProtection is on unless it was switched off.
 	BruteForceProtection *bool `json:"brute_force_protection"`
 	PasswordComplexity   struct {
@@ -37,6 +39,8 @@ type databaseOptions struct {
 func (o *databaseOptions) bruteForceProtection() bool {
 	return o.BruteForceProtection == nil || *o.BruteForceProtection
 }
+
+func (o *databaseOptions) signup() bool { return o.DisableSignup != nil && !*o.DisableSignup }
 
 // usernameLength returns how many characters a username may have.
 func (o *databaseOptions) usernameLength() (low, high int) {

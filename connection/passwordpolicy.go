@@ -33,8 +33,8 @@ var passwordPolicies = map[string]passwordPolicy{
 	"excellent": {minLength: 10, classes: 3, maxRun: 2},
 }
 
-// checkPassword validates a new password.
-func checkPassword(password string, o *databaseOptions, user *store.User) error {
+// policy returns what the options demand of new passwords.
+func (o *databaseOptions) policy() passwordPolicy {
 	policy, ok := passwordPolicies[o.PasswordPolicy]
 	if !ok {
 		policy = defaultPasswordPolicy
@@ -42,6 +42,12 @@ func checkPassword(password string, o *databaseOptions, user *store.User) error 
 	if o.PasswordComplexity.MinLength > 0 {
 		policy.minLength = o.PasswordComplexity.MinLength
 	}
+	return policy
+}
+
+// checkPassword validates a new password.
+func checkPassword(password string, o *databaseOptions, user *store.User) error {
+	policy := o.policy()
 	if len(password) > maxPassword {
 		return invalid("password", "must have at most %d bytes", maxPassword)
 	}

@@ -83,6 +83,22 @@ func setMember(m *metadata, notes *store.ClientNotes, name string, value json.Ra
 		return nil
 	case "jwt_configuration":
 		return setJWTConfiguration(m, value)
+	case "custom_login_page":
+		page := loginPageOf(c)
+		if string(value) == "null" {
+			page.HTML = ""
+		} else if err := decodeMember(name, "a string", value, &page.HTML); err != nil {
+			return err
+		}
+		setLoginPage(c, page)
+		return nil
+	case "custom_login_page_on":
+		page := loginPageOf(c)
+		if err := decodeMember(name, "true or false", value, &page.On); err != nil {
+			return err
+		}
+		setLoginPage(c, page)
+		return nil
 	case "description":
 		return setText(name, value, &notes.Description)
 	case "app_type":

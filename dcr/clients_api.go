@@ -97,6 +97,8 @@ type clientView struct {
 	TokenEndpointAuthMethod string            `json:"token_endpoint_auth_method,omitempty"`
 	JWTConfiguration        jwtConfiguration  `json:"jwt_configuration"`
 	Metadata                map[string]string `json:"client_metadata,omitempty"`
+	CustomLoginPage         string            `json:"custom_login_page,omitempty"`
+	CustomLoginPageOn       bool              `json:"custom_login_page_on"`
 
 	// Dynamic says that the client registered itself. It is provisional until
 	// confirmed_at.
@@ -123,6 +125,8 @@ func viewClient(c *store.Client, secret string) clientView {
 		ClientMetadata: &extra,
 	}
 	extra.PostLogoutRedirectURIs = nil
+	page := loginPageOf(c)
+	v.CustomLoginPage, v.CustomLoginPageOn = page.HTML, page.On
 	if !c.FirstParty {
 		v.SecurityMode = cmp.Or(c.SecurityMode, store.ModeStrict)
 	}

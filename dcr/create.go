@@ -45,6 +45,9 @@ func (r *Registrar) createClient(ctx context.Context, c store.Client, secret str
 	if !m.client.FirstParty && m.client.SecurityMode == "" {
 		m.client.SecurityMode = store.ModeStrict
 	}
+	if err := checkLoginPage(&m.client); err != nil {
+		return store.Client{}, "", err
+	}
 	if err := r.validate(ctx, m); err != nil {
 		return store.Client{}, "", err
 	}

@@ -109,7 +109,7 @@ func TestAClientOnTheWire(t *testing.T) {
 		t.Errorf("identifier %q, secret %q", id, secret)
 	}
 	want := map[string]any{
-		"name": "Shop", "description": "The shop", "app_type": "regular_web", "is_first_party": true, "oidc_conformant": true, "dynamic": false,
+		"name": "Shop", "description": "The shop", "app_type": "regular_web", "is_first_party": true, "oidc_conformant": true, "dynamic": false, "custom_login_page_on": false,
 		"callbacks": []any{"https://shop.example/cb"}, "allowed_logout_urls": []any{"https://shop.example/bye"}, "web_origins": []any{"https://shop.example"},
 		"grant_types": []any{"authorization_code", "refresh_token"}, "response_types": []any{"code"}, "application_type": "web",
 		"token_endpoint_auth_method": "client_secret_basic", "jwt_configuration": map[string]any{"alg": "RS256"}, "client_metadata": map[string]any{"team": "web"},

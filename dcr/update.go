@@ -53,6 +53,9 @@ func (r *Registrar) updateClient(ctx context.Context, tenant, id string, change 
 		changed.TenantID, changed.ID, changed.Dynamic = old.TenantID, old.ID, old.Dynamic
 		m := metadataOf(&changed)
 		m.issued = &issuedMembers{}
+		if err := checkLoginPage(&m.client); err != nil {
+			return store.Client{}, "", err
+		}
 		if err := r.validate(ctx, m); err != nil {
 			return store.Client{}, "", err
 		}
@@ -63,9 +66,11 @@ func (r *Registrar) updateClient(ctx context.Context, tenant, id string, change 
 		}
 		next, secret := r.replaced(&old, m, false)
 		next.FirstParty, next.Blocked, next.Notes = m.client.FirstParty, m.client.Blocked, m.client.Notes
+		next.LoginPage = m.client.LoginPage
 		if old.Document != nil {
 			decided := next.Client
 			decided.FirstParty, decided.Blocked, decided.Notes = old.FirstParty, old.Blocked, old.Notes
+			decided.LoginPage = old.LoginPage
 			if !reflect.DeepEqual(old, decided) {
 				return store.Client{}, "", invalid("client_id", "client_id leads to a document that says what the application is; that cannot be changed here")
 			}

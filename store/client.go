@@ -61,6 +61,9 @@ type Client struct {
 	// Notes is what administrators keep about the client. Nil: nothing.
 	Notes *ClientNotes `json:"notes,omitempty"`
 
+	// LoginPage is the client's own login page. Nil: it has none, the tenant's counts.
+	LoginPage *LoginPage `json:"login_page,omitempty"`
+
 	// Registration is nil unless the client may manage its own registration.
 	Registration *ClientRegistration `json:"registration,omitempty"`
 
@@ -147,6 +150,14 @@ type ClientNotes struct {
 	// WebOrigins and AllowedOrigins are those that the tenant's SDKs ask for.
 	WebOrigins     []string `json:"web_origins,omitempty"`
 	AllowedOrigins []string `json:"allowed_origins,omitempty"`
+}
+
+// LoginPage is a login page that takes the place of the built-in one.
+type LoginPage struct {
+	// HTML is the page, in which @@config@@ stands for what it is about.
+	HTML string `json:"html,omitempty"`
+	// On says that the page is shown. Otherwise it is only kept.
+	On bool `json:"on,omitempty"`
 }
 
 // PreviousSecret is a client secret that was replaced.
@@ -254,6 +265,10 @@ func (c Client) Clone() Client {
 		n.WebOrigins = slices.Clone(n.WebOrigins)
 		n.AllowedOrigins = slices.Clone(n.AllowedOrigins)
 		c.Notes = &n
+	}
+	if c.LoginPage != nil {
+		page := *c.LoginPage
+		c.LoginPage = &page
 	}
 	if c.PreviousSecret != nil {
 		s := *c.PreviousSecret

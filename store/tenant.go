@@ -34,6 +34,10 @@ type TenantSettings struct {
 	// DefaultDirectory is the name of the connection that login pages prefer.
 	DefaultDirectory string `json:"default_directory,omitempty"`
 
+	// LoginPage takes the place of the built-in login page for every client that has
+	// none of its own.
+	LoginPage LoginPage `json:"login_page,omitzero"`
+
 	// SessionLifetime and IdleSessionLifetime are in hours, as the management API
 	// has them. Zero means 168 and 72.
 	SessionLifetime     float64 `json:"session_lifetime,omitempty"`

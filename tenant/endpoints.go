@@ -38,6 +38,16 @@ type Endpoints struct {
 	EndSession                 string // /oidc/logout
 	LegacyLogout               string // /v2/logout
 
+	// What a login page with Lock calls (see docs/lock.md). Lock knows these paths by
+	// heart: at others it does not find them. Its domain is what precedes LockLogin,
+	// so that an issuer with a path can have them at the root of its host, as absolute
+	// URLs.
+	LockTenantInfo string // /info-v1.js
+	LockClientInfo string // /client, which /{client_id}.js follows
+	LockChallenge  string // /usernamepassword/challenge
+	LockLogin      string // /usernamepassword/login
+	LockSSOData    string // /user/ssodata
+
 	// CheckSession is the page of OpenID Connect Session Management, such as
 	// /oidc/session/check. Empty: there is none. It is no default because it needs a
 	// cookie that scripts can read, tells every application in the browser when users
@@ -100,6 +110,11 @@ func (e Endpoints) resolved() (Endpoints, error) {
 		{"DeviceActivation", &e.DeviceActivation, "/activate"},
 		{"EndSession", &e.EndSession, "/oidc/logout"},
 		{"LegacyLogout", &e.LegacyLogout, "/v2/logout"},
+		{"LockTenantInfo", &e.LockTenantInfo, "/info-v1.js"},
+		{"LockClientInfo", &e.LockClientInfo, "/client"},
+		{"LockChallenge", &e.LockChallenge, "/usernamepassword/challenge"},
+		{"LockLogin", &e.LockLogin, "/usernamepassword/login"},
+		{"LockSSOData", &e.LockSSOData, "/user/ssodata"},
 		{"CheckSession", &e.CheckSession, NotMounted},
 		{"Management", &e.Management, "/api/v2"},
 	} {

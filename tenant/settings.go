@@ -104,6 +104,7 @@ func checkSettings(s *store.TenantSettings) error {
 		{"support_url", checkURL(s.SupportURL)},
 		{"default_audience", checkText(s.DefaultAudience, maxAudience)},
 		{"default_directory", checkText(s.DefaultDirectory, maxText)},
+		{"custom_login_page", CheckLoginPage(s.LoginPage.HTML)},
 		{"session_lifetime", checkLifetime(s.SessionLifetime)},
 		{"idle_session_lifetime", checkLifetime(s.IdleSessionLifetime)},
 		{"allowed_logout_urls", checkLogoutURLs(s.AllowedLogoutURLs)},
@@ -125,6 +126,22 @@ func checkText(s string, longest int) error {
 		return errors.New("must not contain control characters")
 	case utf8.RuneCountInString(s) > longest:
 		return fmt.Errorf("must have at most %d characters", longest)
+	}
+	return nil
+}
+
+// maxLoginPage bounds a custom login page in bytes. A request to the management API
+// has to hold it.
+const maxLoginPage = 48 << 10
+
+// CheckLoginPage validates a custom login page. What it shows and runs is the
+// tenant's own decision.
+func CheckLoginPage(page string) error {
+	switch {
+	case !utf8.ValidString(page) || strings.ContainsRune(page, 0):
+		return errors.New("must be UTF-8 text")
+	case len(page) > maxLoginPage:
+		return fmt.Errorf("must have at most %d bytes", maxLoginPage)
 	}
 	return nil
 }

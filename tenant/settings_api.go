@@ -19,6 +19,8 @@ type settingsView struct {
 	SupportURL          string            `json:"support_url,omitempty"`
 	DefaultAudience     string            `json:"default_audience,omitempty"`
 	DefaultDirectory    string            `json:"default_directory,omitempty"`
+	CustomLoginPage     string            `json:"custom_login_page,omitempty"`
+	CustomLoginPageOn   bool              `json:"custom_login_page_on"`
 	SessionLifetime     float64           `json:"session_lifetime"`
 	IdleSessionLifetime float64           `json:"idle_session_lifetime"`
 	AllowedLogoutURLs   []string          `json:"allowed_logout_urls"`
@@ -33,6 +35,7 @@ func viewSettings(s *store.TenantSettings) settingsView {
 	v := settingsView{
 		FriendlyName: s.FriendlyName, PictureURL: s.PictureURL, SupportEmail: s.SupportEmail, SupportURL: s.SupportURL,
 		DefaultAudience: s.DefaultAudience, DefaultDirectory: s.DefaultDirectory,
+		CustomLoginPage: s.LoginPage.HTML, CustomLoginPageOn: s.LoginPage.On,
 		SessionLifetime: s.SessionLifetime, IdleSessionLifetime: s.IdleSessionLifetime,
 		AllowedLogoutURLs: s.AllowedLogoutURLs, Flags: s.Flags, SecurityMode: s.DynamicClientRegistrationSecurityMode,
 		RegistrationAccess: s.DynamicClientRegistrationAccess,
@@ -67,6 +70,8 @@ type settingsPatch struct {
 	SupportURL          management.Nullable[string]   `json:"support_url"`
 	DefaultAudience     management.Nullable[string]   `json:"default_audience"`
 	DefaultDirectory    management.Nullable[string]   `json:"default_directory"`
+	CustomLoginPage     management.Nullable[string]   `json:"custom_login_page"`
+	CustomLoginPageOn   *bool                         `json:"custom_login_page_on"`
 	SessionLifetime     management.Nullable[float64]  `json:"session_lifetime"`
 	IdleSessionLifetime management.Nullable[float64]  `json:"idle_session_lifetime"`
 	AllowedLogoutURLs   management.Nullable[[]string] `json:"allowed_logout_urls"`
@@ -117,6 +122,10 @@ func (p *settingsPatch) apply(s *store.TenantSettings) error {
 	p.SupportURL.ApplyTo(&s.SupportURL)
 	p.DefaultAudience.ApplyTo(&s.DefaultAudience)
 	p.DefaultDirectory.ApplyTo(&s.DefaultDirectory)
+	p.CustomLoginPage.ApplyTo(&s.LoginPage.HTML)
+	if p.CustomLoginPageOn != nil {
+		s.LoginPage.On = *p.CustomLoginPageOn
+	}
 	p.SessionLifetime.ApplyTo(&s.SessionLifetime)
 	p.IdleSessionLifetime.ApplyTo(&s.IdleSessionLifetime)
 	for _, list := range []struct {

@@ -67,6 +67,7 @@ func TestSettingsOfANewTenant(t *testing.T) {
 	d, _ := newDirectory(t, nil)
 	w := call(t, d, http.MethodGet, "")
 	want := map[string]any{
+		"custom_login_page_on":  false,
 		"session_lifetime":      168.0,
 		"idle_session_lifetime": 72.0,
 		"allowed_logout_urls":   []any{},

@@ -1,0 +1,135 @@
+package lock
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// Database is what Lock is told of a database connection.
+type Database struct {
+	Name, DisplayName string
+	// Signup and Forgot say which of its tabs Lock shows.
+	Signup, Forgot   bool
+	RequiresUsername bool
+	// PasswordPolicy is none, low, fair, good or excellent.
+	PasswordPolicy string
+	// MinPassword is zero if the policy says how long a password has to be.
+	MinPassword int
+	// MaxUsername is zero if the length of usernames is not limited.
+	MinUsername, MaxUsername int
+}
+
+type usernameLength struct {
+	Min int `json:"min"`
+	Max int `json:"max"`
+}
+
+type complexity struct {
+	MinLength int `json:"min_length"`
+}
+
+func (d *Database) username() *usernameLength {
+	if d.MaxUsername == 0 {
+		return nil
+	}
+	return &usernameLength{d.MinUsername, d.MaxUsername}
+}
+
+// tenantDatabase is a connection on the tenant's information. Versions of Lock
+// differ about the names of its switches.
+type tenantDatabase struct {
+	Name             string `json:"name"`
+	DisplayName      string `json:"displayName,omitempty"`
+	Strategy         string `json:"strategy"`
+	AllowSignup      bool   `json:"allowSignup"`
+	AllowForgot      bool   `json:"allowForgot"`
+	ShowSignup       bool   `json:"showSignup"` // 10.7
+	ShowForgot       bool   `json:"showForgot"` // 10.7
+	RequiresUsername bool   `json:"requiresUsername"`
+	Validation       struct {
+		PasswordPolicy string          `json:"passwordPolicy"`
+		Username       *usernameLength `json:"username,omitempty"`
+	} `json:"validation"`
+}
+
+// WriteTenantInfo answers with the connections of a tenant that are open to every
+// third-party application. defaultDirectory is the name of the one that is
+// preferred, empty for none.
+func WriteTenantInfo(w http.ResponseWriter, databases []Database, defaultDirectory string) {
+	var info struct {
+		Connections struct {
+			Database []tenantDatabase `json:"database"`
+		} `json:"connections"`
+		DefaultDirectory string `json:"defaultDirectory,omitempty"`
+	}
+	info.DefaultDirectory = defaultDirectory
+	info.Connections.Database = []tenantDatabase{}
+	for i := range databases {
+		d := &databases[i]
+		t := tenantDatabase{
+			Name: d.Name, DisplayName: d.DisplayName, Strategy: "auth0", AllowSignup: d.Signup, AllowForgot: d.Forgot,
+			ShowSignup: d.Signup, ShowForgot: d.Forgot, RequiresUsername: d.RequiresUsername,
+		}
+		t.Validation.PasswordPolicy, t.Validation.Username = d.PasswordPolicy, d.username()
+		info.Connections.Database = append(info.Connections.Database, t)
+	}
+	writeScript(w, "Auth0.setTenant", info)
+}
+
+// clientDatabase is a connection on a client's information.
+type clientDatabase struct {
+	Name             string      `json:"name"`
+	DisplayName      string      `json:"display_name,omitempty"`
+	ShowSignup       bool        `json:"showSignup"`
+	ShowForgot       bool        `json:"showForgot"`
+	RequiresUsername bool        `json:"requires_username"`
+	PasswordPolicy   string      `json:"passwordPolicy"`
+	Complexity       *complexity `json:"password_complexity_options,omitempty"`
+	Validation       struct {
+		Username *usernameLength `json:"username,omitempty"`
+	} `json:"validation"`
+}
+
+type strategy struct {
+	Name        string           `json:"name"`
+	Connections []clientDatabase `json:"connections"`
+}
+
+// WriteClientInfo answers with the connections of one client.
+func WriteClientInfo(w http.ResponseWriter, clientID, tenant string, databases []Database) {
+	info := struct {
+		ID         string     `json:"id"`
+		Tenant     string     `json:"tenant"`
+		Strategies []strategy `json:"strategies"`
+	}{clientID, tenant, []strategy{}}
+	if len(databases) > 0 {
+		info.Strategies = []strategy{{Name: "auth0"}}
+	}
+	for i := range databases {
+		d := &databases[i]
+		c := clientDatabase{
+			Name: d.Name, DisplayName: d.DisplayName, ShowSignup: d.Signup, ShowForgot: d.Forgot,
+			RequiresUsername: d.RequiresUsername, PasswordPolicy: d.PasswordPolicy,
+		}
+		if d.MinPassword > 0 {
+			c.Complexity = &complexity{d.MinPassword}
+		}
+		c.Validation.Username = d.username()
+		info.Strategies[0].Connections = append(info.Strategies[0].Connections, c)
+	}
+	writeScript(w, "Auth0.setClient", info)
+}
+
+// writeScript answers with a call of function. Encoded JSON has neither </script>
+// nor U+2028 in it.
+func writeScript(w http.ResponseWriter, function string, argument any) {
+	plain, err := json.Marshal(argument)
+	if err != nil {
+		panic(err) // strings, numbers and booleans always encode
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/javascript; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.Write([]byte(function + "(" + string(plain) + ");"))
+}
