@@ -35,7 +35,14 @@ func StartWithThirdPartyCookies(t *testing.T, width, height int) context.Context
 	return start(t, profile, width, height)
 }
 
-func start(t *testing.T, profile string, width, height int) context.Context {
+// StartResolving is [Start] for a browser that finds hosts where rules say, such as
+// "MAP cdn.example.com:443 127.0.0.1:8443".
+func StartResolving(t *testing.T, width, height int, rules string) context.Context {
+	t.Helper()
+	return start(t, t.TempDir(), width, height, chromedp.Flag("host-resolver-rules", rules))
+}
+
+func start(t *testing.T, profile string, width, height int, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(find(t)),
@@ -54,7 +61,7 @@ func start(t *testing.T, profile string, width, height int) context.Context {
 		// The certificates of the examples are known to nobody.
 		chromedp.Flag("ignore-certificate-errors", true),
 	}
-	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
+	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), append(options, more...)...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithErrorf(t.Logf))
 	t.Cleanup(cancel)

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/opkit/opkit"
+	"github.com/opkit/opkit/examples/internal/chromium"
+)
+
+// A release of Lock, as the page asks for it and as the registry has it.
+type release struct {
+	name     string
+	packages []string // of npm, the first is Lock
+
+	once sync.Once
+	file string
+	err  error
+}
+
+// On the registry Lock is in many files, which have to be bundled. The version of the
+// reference page was written for another React than its package accepts by now.
+var (
+	lock10 = &release{
+		name:     "10.7",
+		packages: []string{"auth0-lock@10.7.3", "react@15.7.0", "react-dom@15.7.0", "react-addons-css-transition-group@15.6.2", "util@0.12.5", "events@3.3.0"},
+	}
+	lock14 = &release{name: "14", packages: []string{"auth0-lock@latest", "core-js@3"}}
+)
+
+// bundle returns the file that the page would get from the content delivery network.
+func (l *release) bundle(t *testing.T) string {
+	t.Helper()
+	npm, err := exec.LookPath("npm")
+	if err != nil {
+		notRun(t, "npm is not installed")
+	}
+	l.once.Do(func() {
+		dir := filepath.Join(bundles, l.name)
+		if l.err = os.MkdirAll(dir, 0o700); l.err != nil {
+			return
+		}
+		install := append([]string{"install", "--prefix", dir, "--no-save", "--no-audit", "--no-fund", "--no-package-lock",
+			"--ignore-scripts", "--loglevel=error", "esbuild@0.28.2"}, l.packages...)
+		var out []byte
+		if out, l.err = exec.Command(npm, install...).CombinedOutput(); l.err != nil {
+			l.err = fmt.Errorf("%w: %s", l.err, out)
+			return
+		}
+		modules := filepath.Join(dir, "node_modules")
+		if l.err = unmark(filepath.Join(modules, "auth0-js", "package.json")); l.err != nil {
+			return
+		}
+		l.file = filepath.Join(dir, "lock.min.js")
+		build := []string{filepath.Join(modules, "auth0-lock/lib/browser.js"), "--bundle", "--minify", "--format=iife", "--main-fields=browser,main", "--banner:js=var process={env:{}};", "--define:global=window",
+			`--define:process.env.NODE_ENV="production"`, "--outfile=" + l.file, "--log-level=error"}
+		if out, l.err = exec.Command(filepath.Join(modules, ".bin/esbuild"), build...).CombinedOutput(); l.err != nil {
+			l.err = fmt.Errorf("%w: %s", l.err, out)
+		}
+	})
+	if l.err != nil {
+		notRun(t, "Lock could not be made: "+l.err.Error())
+	}
+	return l.file
+}
+
+// unmark removes a package's word that its files are modules, where they are scripts
+// for every loader: a bundler would believe it.
+func unmark(manifest string) error {
+	text, err := os.ReadFile(manifest)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(manifest, []byte(strings.Replace(string(text), `"type": "module",`, "", 1)), 0o600)
+}
+
+// bundles is where they are kept while the tests run.
+var bundles string
+
+func TestMain(m *testing.M) {
+	var err error
+	if bundles, err = os.MkdirTemp("", "hosted-login"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(bundles)
+	os.Exit(code)
+}
+
+func notRun(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("NOT RUN: %s", reason)
+	}
+	t.Skipf("NOT RUN: %s", reason)
+}
+
+// A site is the provider, the content delivery network, and a browser that finds both.
+type site struct {
+	t        *testing.T
+	provider *opkit.Provider
+	issuer   string
+	client   *http.Client
+	tab      context.Context
+}
+
+func newSite(t *testing.T, l *release, page string, width, height int) *site {
+	t.Helper()
+	file := l.bundle(t)
+	cdn := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != "cdn.auth0.com" || !strings.HasSuffix(r.URL.Path, "/lock.min.js") {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/javascript")
+		http.ServeFile(w, r, file)
+	}))
+	t.Cleanup(cdn.Close)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, issuer: "https://" + listener.Addr().String() + "/"}
+	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if s.provider, err = newProvider(t.Context(), s.issuer, page, logger); err != nil {
+		t.Fatal(err)
+	}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: s.provider, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	s.client = server.Client()
+	s.client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	s.tab = chromium.StartResolving(t, width, height, "MAP cdn.auth0.com:443 "+strings.TrimPrefix(cdn.URL, "https://"))
+	s.listen()
+	return s
+}
+
+// listen logs the errors on the console.
+func (s *site) listen() {
+	ctx, cancel := context.WithCancel(s.tab)
+	messages := chromedp.Console(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			if m.Type == "error" || m.IsException() {
+				s.t.Logf("console: %s: %s", m.URL, m.Text)
+			}
+		}
+	}()
+	s.t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+}
+
+// register registers an application as the reference page does.
+func (s *site) register() (id, redirectURI string) {
+	s.t.Helper()
+	app := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, `<!doctype html><title>Application</title><h1 id="application">Application</h1>`)
+	}))
+	s.t.Cleanup(app.Close)
+	redirectURI = app.URL + "/callback"
+	res, err := s.client.Post(s.issuer+"oidc/register", "application/json", strings.NewReader(`{"client_name":"My Dynamic Client","redirect_uris":["`+redirectURI+`"]}`))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var out struct {
+		ID string `json:"client_id"`
+	}
+	decode(s.t, res.Body, &out)
+	return out.ID, redirectURI
+}
+
+// authorize opens the page of the reference page's example request.
+func (s *site) authorize(id, redirectURI string) {
+	s.t.Helper()
+	v := url.Values{"scope": {"openid profile"}, "response_type": {"id_token token"}, "client_id": {id}, "redirect_uri": {redirectURI}, "nonce": {"n-1"}, "state": {"opaque"}}
+	chromium.Do(s.t, s.tab, chromedp.Navigate(s.issuer+"authorize?"+v.Encode()))
+}
+
+// arrived returns what the application received.
+func (s *site) arrived() url.Values {
+	s.t.Helper()
+	chromium.Do(s.t, s.tab, chromedp.WaitVisible(chromedp.CSS("#consent-allow")))
+	chromium.Click(s.t, s.tab, "#consent-allow")
+	chromium.Do(s.t, s.tab, chromedp.WaitVisible(chromedp.CSS("#application")))
+	_, fragment, _ := strings.Cut(chromium.Do(s.t, s.tab, chromedp.Location()), "#")
+	v, err := url.ParseQuery(fragment)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return v
+}
