@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/opkit/opkit/authorize"
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/dcr"
 	"github.com/opkit/opkit/internal/seal"
@@ -83,6 +84,10 @@ type Config struct {
 	// ACR says which authentication context classes (acr) logins achieve. The zero
 	// value suits logins with a password.
 	ACR connection.ACRConfig
+
+	// Mailer sends links to users: to replace a forgotten password, to verify an email
+	// address. Nil: nobody can do the one, and the other does not happen.
+	Mailer authorize.Mailer
 
 	// Passwords tunes how the passwords of database connections are checked.
 	Passwords PasswordConfig
@@ -167,6 +172,9 @@ type PasswordConfig struct {
 	// Queue bounds how many checks wait. Zero: 32 for each that may run. Negative:
 	// none waits.
 	Queue int
+	// Breached says whether a new password is known from a breach of any service. An
+	// error of it is a system error. Nil: none is known.
+	Breached func(ctx context.Context, password string) (bool, error)
 	// Legacy checks hashes that are not argon2id, so that users keep their
 	// passwords when they move here. Nil: such users cannot sign in.
 	Legacy func(ctx context.Context, hash, password string) (bool, error)

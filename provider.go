@@ -57,7 +57,7 @@ func New(cfg Config) (*Provider, error) {
 	if p.connections, err = connection.New(connection.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Hosts: cfg.Hosts, ACR: cfg.ACR,
 		Argon2id: cfg.Passwords.Argon2id, PasswordConcurrency: cfg.Passwords.Concurrency,
-		PasswordQueue: cfg.Passwords.Queue, LegacyPassword: cfg.Passwords.Legacy,
+		PasswordQueue: cfg.Passwords.Queue, LegacyPassword: cfg.Passwords.Legacy, BreachedPassword: cfg.Passwords.Breached,
 		Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func New(cfg Config) (*Provider, error) {
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, Tokens: p.tokens,
 		Clients: p.registrar.CurrentClients(), ClientAuth: clientAuth,
 		TrustedProxies: cfg.TrustedProxies, Secrets: cfg.secrets(), Pages: cfg.Pages, InsecureHotlinkLogos: cfg.InsecureHotlinkLogos,
-		Outbound: outbound, Now: cfg.Now, Logger: cfg.Logger,
+		Mailer: cfg.Mailer, Outbound: outbound, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -207,6 +207,21 @@ func (p *Provider) LockChallenge() http.Handler { return p.limited(p.browser.Loc
 
 // LockLogin serves logins with Lock (/usernamepassword/login).
 func (p *Provider) LockLogin() http.Handler { return p.limited(p.browser.LockLogin()) }
+
+// Signup lets people create accounts at connections that allow it
+// (/dbconnections/signup).
+func (p *Provider) Signup() http.Handler { return p.limited(p.browser.Signup()) }
+
+// ChangePassword mails links to who forgot a password
+// (/dbconnections/change_password).
+func (p *Provider) ChangePassword() http.Handler { return p.limited(p.browser.ChangePassword()) }
+
+// PasswordReset serves the page behind these links (/login/reset-password).
+func (p *Provider) PasswordReset() http.Handler { return p.limited(p.browser.PasswordReset()) }
+
+// EmailVerification serves the page behind the links that people get who sign up
+// (/login/verify-email).
+func (p *Provider) EmailVerification() http.Handler { return p.limited(p.browser.EmailVerification()) }
 
 // LockSSOData tells Lock that there is no session to offer (/user/ssodata).
 func (p *Provider) LockSSOData() http.Handler { return p.limited(p.browser.LockSSOData()) }

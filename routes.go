@@ -51,6 +51,15 @@ func newRoutes(p *Provider) *routes {
 	if servedHere(e.LockSSOData) {
 		add(e.LockSSOData+"/", p.LockSSOData()) // as one version of Lock asks
 	}
+	add(e.DatabaseSignup, p.Signup())
+	add(e.DatabaseChangePassword, p.ChangePassword())
+	for _, endpoint := range []string{e.DatabaseSignup, e.DatabaseChangePassword} {
+		if servedHere(endpoint) {
+			add(endpoint+"/challenge", p.LockChallenge())
+		}
+	}
+	add(e.PasswordReset, p.PasswordReset())
+	add(e.EmailVerification, p.EmailVerification())
 	add(e.EndSession, p.EndSession())
 	add(e.LegacyLogout, p.LegacyLogout())
 	add(e.CheckSession, p.CheckSession())

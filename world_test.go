@@ -105,6 +105,7 @@ func newWorld(t testing.TB, o options) *world {
 			PushedAuthorizationRequest: "/o/push", Revocation: "/o/revoke", Introspection: "/o/introspect",
 			EndSession: "/o/bye", LegacyLogout: "/o/leave",
 			LockTenantInfo: "/o/info.js", LockClientInfo: "/o/client", LockChallenge: "/o/challenge", LockLogin: "/o/password", LockSSOData: "/o/sso",
+			DatabaseSignup: "/o/join", DatabaseChangePassword: "/o/forgot", PasswordReset: "/o/reset", EmailVerification: "/o/verify",
 		}
 		handler = mux
 	default:
@@ -130,6 +131,10 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/o/challenge", p.LockChallenge())
 		mux.Handle("/o/password", p.LockLogin())
 		mux.Handle("/o/sso", p.LockSSOData())
+		mux.Handle("/o/join", p.Signup())
+		mux.Handle("/o/forgot", p.ChangePassword())
+		mux.Handle("/o/reset", p.PasswordReset())
+		mux.Handle("/o/verify", p.EmailVerification())
 		mux.Handle("/o/bye", p.EndSession())
 		mux.Handle("/o/leave", p.LegacyLogout())
 		mux.Handle("/o/token", p.Token())
@@ -162,7 +167,7 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("GET "+e.CheckSession, w.provider.CheckSession())
 	}
 	for _, field := range []*string{&e.Authorization, &e.Login, &e.Consent, &e.LoginCallback, &e.Applications, &e.Token, &e.UserInfo, &e.JWKS, &e.Registration, &e.Management, &e.EndSession, &e.LegacyLogout, &e.PushedAuthorizationRequest, &e.Revocation, &e.Introspection, &e.CheckSession,
-		&e.LockTenantInfo, &e.LockClientInfo, &e.LockChallenge, &e.LockLogin, &e.LockSSOData} {
+		&e.LockTenantInfo, &e.LockClientInfo, &e.LockChallenge, &e.LockLogin, &e.LockSSOData, &e.DatabaseSignup, &e.DatabaseChangePassword, &e.PasswordReset, &e.EmailVerification} {
 		*field = w.issuer + *field
 	}
 	w.endpoint = e

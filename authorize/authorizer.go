@@ -46,6 +46,10 @@ type Config struct {
 	// may imitate a name that the client could not register.
 	InsecureHotlinkLogos bool
 
+	// Mailer sends links to users. Nil: nobody can replace a forgotten password, and
+	// addresses of who signs up are not verified.
+	Mailer Mailer
+
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Empty:
 	// none; the peer's address counts.
 	TrustedProxies []netip.Prefix
@@ -71,6 +75,9 @@ type Authorizer struct {
 	states       *seal.Box // of the browser, for session management
 	crossOrigin  *http.CrossOriginProtection
 	pushes       *ratelimit.Local
+	accounts     *ratelimit.Local // sign-ups and forgotten passwords, by network
+	mails        *ratelimit.Local // by address
+	courier      *courier
 	notifier     *notifier
 	objects      *objectFetcher
 }
@@ -112,6 +119,9 @@ func New(cfg Config) (*Authorizer, error) {
 		cfg: cfg, pages: parsed, transactions: box, states: states,
 		crossOrigin: http.NewCrossOriginProtection(),
 		pushes:      ratelimit.NewLocal(pushRate),
+		accounts:    ratelimit.NewLocal(accountRate),
+		mails:       ratelimit.NewLocal(mailRate),
+		courier:     &courier{logger: cfg.Logger},
 		notifier:    newNotifier(cfg.Tokens, cfg.Outbound, cfg.Logger),
 		objects:     newObjectFetcher(cfg.Outbound, cfg.Now),
 	}, nil

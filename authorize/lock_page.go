@@ -163,7 +163,7 @@ func (a *Authorizer) lockDatabases(connections []store.Connection) ([]lock.Datab
 			return nil, err
 		}
 		out = append(out, lock.Database{
-			Name: c.Name, DisplayName: c.DisplayName, Signup: d.Signup, Forgot: d.Reset,
+			Name: c.Name, DisplayName: c.DisplayName, Signup: d.Signup, Forgot: d.Reset && a.sendsMail(),
 			RequiresUsername: d.RequiresUsername, PasswordPolicy: d.PasswordPolicy, MinPassword: d.MinPassword,
 			MinUsername: d.MinUsername, MaxUsername: d.MaxUsername,
 		})

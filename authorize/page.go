@@ -122,7 +122,8 @@ func parsePages(replacements fs.FS) (*pages, error) {
 		return nil, err
 	}
 	for _, name := range []string{"login.html", "consent.html", "applications.html", "error.html", "form_post.html", "web_message.html",
-		"logout.html", "logged_out.html", "logout_error.html"} {
+		"logout.html", "logged_out.html", "logout_error.html",
+		"reset_password.html", "verify_email.html", "link_error.html"} {
 		text, err := readPage(replacements, name)
 		if err != nil {
 			return nil, err

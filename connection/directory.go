@@ -35,6 +35,10 @@ var (
 	ErrNotAllowed = errors.New("connection: not allowed")
 )
 
+// ErrBreachedPassword is the [*InvalidError] about a new password that
+// Config.BreachedPassword knows.
+var ErrBreachedPassword error = &InvalidError{Field: "password", Rule: "must not be one that is known from a breach of another service"}
+
 // LockedError says for how long a login is locked. It is the same for a login
 // that belongs to nobody.
 type LockedError struct {
@@ -102,6 +106,11 @@ type Config struct {
 	// replaced if Stores.UserAdmin is set. Until then the time of an answer can
 	// tell that such a user exists. Nil: such users cannot sign in.
 	LegacyPassword func(ctx context.Context, hash, password string) (bool, error)
+
+	// BreachedPassword says whether a new password is known from a breach of any
+	// service. An error of it is a system error: whoever would rather go on when the
+	// list cannot be asked returns false. Nil: none is known.
+	BreachedPassword func(ctx context.Context, password string) (bool, error)
 
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time

@@ -27,6 +27,13 @@
 // is known, in one compare-and-swap, so that guesses made at the same time cannot
 // outrun the count.
 //
+// # Accounts
+//
+// Where a connection lets them, people sign up ([Directory.SignUp]), replace a password
+// that they forgot ([Directory.RequestReset], [Directory.Reset]) and prove that an
+// email address is theirs. The tickets for it are good once and die with what they
+// were given out for.
+//
 // # Authentication context classes
 //
 // [ACRConfig] orders the classes (acr) that logins achieve, and says which one a

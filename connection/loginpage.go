@@ -13,7 +13,7 @@ type Database struct {
 	// Signup says that anybody may create an account. It takes the option
 	// disable_signup with the value false: one that is left out opens nothing.
 	Signup bool
-	// Reset says that who forgot a password gets a link by mail.
+	// Reset says that whoever forgot a password may get a link by mail.
 	Reset            bool
 	RequiresUsername bool
 	// PasswordPolicy is none, low, fair, good or excellent, the one that demands no
@@ -32,7 +32,8 @@ func (d *Directory) Database(c *store.Connection) (Database, error) {
 		return Database{}, err
 	}
 	out := Database{
-		Signup: options.signup() && d.cfg.Stores.UserAdmin != nil, RequiresUsername: options.RequiresUsername,
+		Signup: options.signup() && d.cfg.Stores.UserAdmin != nil,
+		Reset:  options.reset() && d.cfg.Stores.UserAdmin != nil, RequiresUsername: options.RequiresUsername,
 		PasswordPolicy: options.PasswordPolicy, MinPassword: options.policy().minLength,
 	}
 	if out.PasswordPolicy == "" {

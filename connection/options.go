@@ -23,6 +23,8 @@ type databaseOptions struct {
 	PasswordPolicy   string `json:"passwordPolicy"`
 	// DisableSignup has to be false, not left out, for people to sign up.
 	DisableSignup *bool `json:"disable_signup"`
+	// DisableReset keeps users from replacing a password that they forgot.
+	DisableReset bool `json:"disable_self_service_change_password"`
 	// BruteForceProtection is on unless it was switched off.
 	BruteForceProtection *bool `json:"brute_force_protection"`
 	PasswordComplexity   struct {
@@ -39,6 +41,8 @@ type databaseOptions struct {
 func (o *databaseOptions) bruteForceProtection() bool {
 	return o.BruteForceProtection == nil || *o.BruteForceProtection
 }
+
+func (o *databaseOptions) reset() bool { return !o.DisableReset }
 
 func (o *databaseOptions) signup() bool { return o.DisableSignup != nil && !*o.DisableSignup }
 

@@ -31,7 +31,8 @@ const (
 // validation.username, passwordPolicy and password_complexity_options.min_length
 // for new users and passwords, and brute_force_protection: false switches the
 // locking of logins off. disable_signup has to be false for people to sign up; left
-// out it is not. Others are kept and do nothing; those that hold secrets or scripts are refused. A host connection has
+// out they cannot. disable_self_service_change_password keeps them from replacing a
+// forgotten password. Others are kept and do nothing; those that hold secrets or scripts are refused. A host connection has
 // no options, and its name has to be one of Config.Hosts.
 //
 // The error is a [*InvalidError], store.ErrExists if the ID or the name is taken,

@@ -110,7 +110,7 @@ func (d *Directory) checkStoredHash(hash string) error {
 
 // hashNew validates a new password and returns its hash.
 func (d *Directory) hashNew(ctx context.Context, password string, o *databaseOptions, u *store.User) (string, error) {
-	if err := checkPassword(password, o, u); err != nil {
+	if err := d.checkNew(ctx, password, o, u); err != nil {
 		return "", err
 	}
 	leave, err := d.passwords.enter(ctx)
@@ -119,6 +119,24 @@ func (d *Directory) hashNew(ctx context.Context, password string, o *databaseOpt
 	}
 	defer leave()
 	return d.passwords.hash(password), nil
+}
+
+// checkNew validates a new password.
+func (d *Directory) checkNew(ctx context.Context, password string, o *databaseOptions, u *store.User) error {
+	if err := checkPassword(password, o, u); err != nil {
+		return err
+	}
+	if d.cfg.BreachedPassword == nil {
+		return nil
+	}
+	breached, err := d.cfg.BreachedPassword(ctx, password)
+	if err != nil {
+		return fmt.Errorf("connection: Config.BreachedPassword: %w", err)
+	}
+	if breached {
+		return ErrBreachedPassword
+	}
+	return nil
 }
 
 // newUserID returns the identifier of a new user: the strategy, a bar, and 24

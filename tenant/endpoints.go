@@ -48,6 +48,15 @@ type Endpoints struct {
 	LockLogin      string // /usernamepassword/login
 	LockSSOData    string // /user/ssodata
 
+	// DatabaseSignup and DatabaseChangePassword are what Lock's other tabs, and SDKs,
+	// call; what is said above holds for them.
+	DatabaseSignup         string // /dbconnections/signup
+	DatabaseChangePassword string // /dbconnections/change_password
+
+	// PasswordReset and EmailVerification are the pages behind links in mails.
+	PasswordReset     string // /login/reset-password
+	EmailVerification string // /login/verify-email
+
 	// CheckSession is the page of OpenID Connect Session Management, such as
 	// /oidc/session/check. Empty: there is none. It is no default because it needs a
 	// cookie that scripts can read, tells every application in the browser when users
@@ -115,6 +124,10 @@ func (e Endpoints) resolved() (Endpoints, error) {
 		{"LockChallenge", &e.LockChallenge, "/usernamepassword/challenge"},
 		{"LockLogin", &e.LockLogin, "/usernamepassword/login"},
 		{"LockSSOData", &e.LockSSOData, "/user/ssodata"},
+		{"DatabaseSignup", &e.DatabaseSignup, "/dbconnections/signup"},
+		{"DatabaseChangePassword", &e.DatabaseChangePassword, "/dbconnections/change_password"},
+		{"PasswordReset", &e.PasswordReset, "/login/reset-password"},
+		{"EmailVerification", &e.EmailVerification, "/login/verify-email"},
 		{"CheckSession", &e.CheckSession, NotMounted},
 		{"Management", &e.Management, "/api/v2"},
 	} {

@@ -20,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/opkit/opkit"
+	"github.com/opkit/opkit/authorize"
 	"github.com/opkit/opkit/examples/internal/chromium"
 )
 
@@ -116,6 +117,7 @@ type site struct {
 	t        *testing.T
 	provider *opkit.Provider
 	issuer   string
+	mails    chan authorize.Mail
 	client   *http.Client
 	tab      context.Context
 }
@@ -136,9 +138,9 @@ func newSite(t *testing.T, l *release, page string, width, height int) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, issuer: "https://" + listener.Addr().String() + "/"}
+	s := &site{t: t, mails: make(chan authorize.Mail, 10), issuer: "https://" + listener.Addr().String() + "/"}
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if s.provider, err = newProvider(t.Context(), s.issuer, page, logger); err != nil {
+	if s.provider, err = newProvider(t.Context(), s.issuer, page, s.receive, logger); err != nil {
 		t.Fatal(err)
 	}
 	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: s.provider, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}}
@@ -149,6 +151,11 @@ func newSite(t *testing.T, l *release, page string, width, height int) *site {
 	s.tab = chromium.StartResolving(t, width, height, "MAP cdn.auth0.com:443 "+strings.TrimPrefix(cdn.URL, "https://"))
 	s.listen()
 	return s
+}
+
+func (s *site) receive(_ context.Context, m authorize.Mail) error {
+	s.mails <- m
+	return nil
 }
 
 // listen logs the errors on the console.

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/opkit/opkit"
+	"github.com/opkit/opkit/authorize"
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/store/memstore"
@@ -60,7 +61,7 @@ func run(ctx context.Context, addr string) error {
 		return err
 	}
 	issuer := "https://" + listener.Addr().String() + "/"
-	p, err := newProvider(ctx, issuer, page, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	p, err := newProvider(ctx, issuer, page, printMail, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
 		return err
 	}
@@ -82,9 +83,15 @@ func run(ctx context.Context, addr string) error {
 	return err
 }
 
+// printMail stands for a mail server.
+func printMail(_ context.Context, m authorize.Mail) error {
+	_, err := fmt.Printf("Mail to %s (%s): %s\n", m.To, m.Kind, m.Link)
+	return err
+}
+
 // newProvider returns a provider whose tenant has that login page, a connection for
 // every third-party application, and a user.
-func newProvider(ctx context.Context, issuer, page string, logger *slog.Logger) (*opkit.Provider, error) {
+func newProvider(ctx context.Context, issuer, page string, mailer authorize.Mailer, logger *slog.Logger) (*opkit.Provider, error) {
 	secret := make([]byte, 32) // as short-lived as the data, which is in memory
 	rand.Read(secret)
 	p, err := opkit.New(opkit.Config{
@@ -97,6 +104,7 @@ func newProvider(ctx context.Context, issuer, page string, logger *slog.Logger) 
 			Flags:                                 store.TenantFlags{EnableDynamicClientRegistration: true},
 			DynamicClientRegistrationSecurityMode: store.ModePermissive,
 		},
+		Mailer: mailer,
 		Logger: logger,
 	})
 	if err != nil {

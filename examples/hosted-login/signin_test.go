@@ -99,3 +99,103 @@ func TestSignIn(t *testing.T) {
 		})
 	}
 }
+
+// says waits until Lock says something.
+func (s *site) says(text string) {
+	s.t.Helper()
+	chromium.Do(s.t, s.tab, chromedp.Evaluate[bool](fmt.Sprintf(`new Promise(resolve => {
+		const look = () => document.body.innerText.toLowerCase().includes(%q) ? resolve(true) : requestAnimationFrame(look);
+		look();
+	})`, strings.ToLower(text)), chromedp.EvalAwaitPromise))
+}
+
+// What can go wrong shows in Lock's own words, on a phone.
+func TestWrongPasswordAndLockout(t *testing.T) {
+	for name, l := range releases {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, l.release, l.page, 390, 844)
+			id, redirectURI := s.register()
+			s.authorize(id, redirectURI)
+			s.fill(email, userEmail, password, "wrong")
+			s.says("wrong email or password")
+			s.screenshot("lock-" + name + "-phone-wrong")
+			s.guess(id, 13)
+			s.fill(password, userPassword)
+			s.says("blocked after multiple consecutive login attempts")
+			s.screenshot("lock-" + name + "-phone-locked")
+		})
+	}
+}
+
+// guess sends wrong passwords as Lock does, from the page that is open, and waits where
+// it is told to: after that many failures more the login is locked for a while.
+func (s *site) guess(clientID string, failures int) {
+	s.t.Helper()
+	chromium.Do(s.t, s.tab, chromedp.Evaluate[bool](fmt.Sprintf(`(async () => {
+		const body = {client_id: %q, connection: %q, username: %q, password: "wrong",
+			state: config.internalOptions.state, _csrf: config.internalOptions._csrf, _intstate: config.internalOptions._intstate};
+		for (let failures = 0; failures < %d;) {
+			const response = await fetch("/usernamepassword/login", {
+				method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body)});
+			if (response.status === 401) {
+				failures++;
+			} else if (response.status === 429) {
+				await new Promise(resolve => setTimeout(resolve, 1000 * response.headers.get("retry-after")));
+			} else {
+				throw new Error("status " + response.status);
+			}
+		}
+		return true;
+	})()`, clientID, database, userEmail, failures), chromedp.EvalAwaitPromise))
+}
+
+// Somebody signs up, and is signed in by it.
+func TestSignUp(t *testing.T) {
+	for name, l := range releases {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, l.release, l.page, 390, 844)
+			id, redirectURI := s.register()
+			s.authorize(id, redirectURI)
+			s.shows(email)
+			s.press(`.auth0-lock-tabs li:not(.auth0-lock-tabs-current) a`)
+			s.screenshot("lock-" + name + "-phone-signup")
+			s.fill(email, "grace@example.com", password, "Cobol-1959-Hopper")
+			got := s.arrived()
+			if got.Get("id_token") == "" {
+				t.Errorf("the application received %v", got)
+			}
+			mail := <-s.mails
+			chromium.Do(t, s.tab, chromedp.Navigate(mail.Link))
+			s.screenshot("lock-" + name + "-phone-verify")
+			chromium.Click(t, s.tab, "#verify-submit")
+			s.says("grace@example.com is yours")
+		})
+	}
+}
+
+// Somebody who forgot the password gets a mail, sets another one, and signs in with it.
+func TestForgottenPassword(t *testing.T) {
+	for name, l := range releases {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, l.release, l.page, 390, 844)
+			id, redirectURI := s.register()
+			s.authorize(id, redirectURI)
+			s.shows(email)
+			s.press(`.auth0-lock-alternative-link`)
+			s.screenshot("lock-" + name + "-phone-forgot")
+			s.fill(email, userEmail)
+			s.says("sent you an email to reset your password")
+			mail := <-s.mails
+			chromium.Do(t, s.tab, chromedp.Navigate(mail.Link))
+			s.screenshot("lock-" + name + "-phone-reset")
+			chromium.Do(t, s.tab, chromedp.SendKeys(chromedp.CSS("#password"), "Analytical-1837-Engine"))
+			chromium.Click(t, s.tab, "#reset-submit")
+			s.says("password changed")
+			s.authorize(id, redirectURI)
+			s.fill(email, userEmail, password, "Analytical-1837-Engine")
+			if got := s.arrived(); got.Get("id_token") == "" {
+				t.Errorf("the application received %v", got)
+			}
+		})
+	}
+}
