@@ -154,8 +154,8 @@ type RegistrationConfig struct {
 	// Rate is that of the default limiter.
 	Rate dcr.Rate
 	// SoftwareIssuers are the issuers of software statements that are trusted. Empty:
-	// statements are ignored. RequireSoftwareStatement refuses registrations without
-	// one at tenants that trust an issuer.
+	// statements are ignored. RequireSoftwareStatement refuses registrations, and client
+	// ID metadata documents, without one at tenants that trust an issuer.
 	SoftwareIssuers          []dcr.SoftwareIssuer
 	RequireSoftwareStatement bool
 	// Lifecycle says how long registrations are kept that nobody uses.

@@ -300,6 +300,7 @@ func TestDocumentsTakeBoundedMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	f.tenants("quiet", "loud")
 	get("quiet", documentURL)
 	for i := range 200 {
 		get("loud", fmt.Sprintf("https://h%d.example/c", i))
@@ -311,6 +312,7 @@ func TestDocumentsTakeBoundedMemory(t *testing.T) {
 		t.Error("another tenant's document is gone")
 	}
 	for i := range 400 {
+		f.tenants(fmt.Sprint("t", i))
 		get(fmt.Sprint("t", i), "https://app.example.com/c")
 	}
 	if cache.size > maxDocuments || cache.size < maxDocuments/2 {

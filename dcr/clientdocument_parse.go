@@ -63,7 +63,12 @@ func (r *Registrar) parseDocument(ctx context.Context, key documentKey, body []b
 		client:   store.Client{TenantID: key.tenant, Dynamic: true, SecurityMode: store.ModeStrict},
 		document: &documentMembers{},
 	}
-	if err := decode(body, m); err != nil {
+	t, err := r.cfg.Tenants.Tenant(ctx, key.tenant)
+	if err != nil {
+		return nil, err
+	}
+	// §4.3: a software statement counts as in a registration.
+	if err := r.read(ctx, t, body, m); err != nil {
 		return nil, err
 	}
 	// §4: simple string comparison.

@@ -214,6 +214,50 @@ func TestDocumentIsAdapted(t *testing.T) {
 	}
 }
 
+// What a trusted issuer says of an application counts in a document too, and never
+// more than what its place says.
+func TestSoftwareStatementsInDocuments(t *testing.T) {
+	key := newIssuerKey(t)
+	for _, required := range []bool{false, true} {
+		f, w := published(t, options{config: func(c *Config) {
+			trusting(SoftwareIssuer{Issuer: publisher, JWKS: key.jwks(t)})(c)
+			c.RequireSoftwareStatement = required
+		}})
+		ask := func(members string) (store.Client, error) {
+			w.put(documentURL, webPage{body: document(members)})
+			f.now = f.now.Add(documentFresh)
+			return f.resolve(documentURL)
+		}
+		stated := func(claims map[string]any) string {
+			return `"client_name":"Own","software_statement":"` + key.statement(t, claims) + `"`
+		}
+		c, err := ask(stated(map[string]any{
+			"client_name": "Stated", "client_id": "https://app.example.com/other", "client_secret": "x", "registration_access_token": "x",
+		}))
+		if err != nil || c.Name != "Stated" || c.ID != documentURL || c.Extra().SoftwareStatement == "" || !c.SecretDigest.IsZero() {
+			t.Errorf("required %v: %+v, %v", required, c, err)
+		}
+		for members, want := range map[string]string{
+			`"software_statement":"` + newIssuerKey(t).statement(t, nil) + `"`: "signature",
+			`"software_statement":"x"`:                  "not a signed JWT",
+			`"software_statement":1`:                    "software_statement must be a string",
+			stated(map[string]any{"exp": start.Unix()}): "expired",
+			stated(map[string]any{"redirect_uris": []string{"https://evil.example/cb"}}):                                "scheme, host and port of the client_id",
+			stated(map[string]any{"token_endpoint_auth_method": "client_secret_basic"}):                                 "token_endpoint_auth_method",
+			stated(map[string]any{"grant_types": []string{"client_credentials"}}):                                       "grant_types must have authorization_code",
+			`"client_id":"x","software_statement":"` + key.statement(t, map[string]any{"client_id": documentURL}) + `"`: "client_id must be there",
+		} {
+			_, err := ask(members)
+			f.unusable(members, err, want)
+		}
+		if _, err := ask(""); required {
+			f.unusable("without a statement", err, "software_statement is required")
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestForeignRedirectsByPolicy(t *testing.T) {
 	f, w := published(t, options{config: func(c *Config) { c.Documents.InsecureForeignRedirects = true }})
 	w.put(documentURL, webPage{body: document(redirects("https://elsewhere.example/cb"))})

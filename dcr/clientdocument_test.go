@@ -266,6 +266,7 @@ func TestTenantsDoNotShareDocuments(t *testing.T) {
 	if _, err := f.resolve(documentURL); err != nil {
 		t.Fatal(err)
 	}
+	f.tenants("other")
 	if _, err := f.registrar.documents.get(t.Context(), documentKey{"other", documentURL}, 0, false); err != nil || w.times() != 2 {
 		t.Errorf("%v, asked %v", err, w.asked)
 	}

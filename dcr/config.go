@@ -50,8 +50,8 @@ type Config struct {
 	// statements are ignored.
 	SoftwareIssuers []SoftwareIssuer
 
-	// RequireSoftwareStatement refuses registrations without a software statement at
-	// tenants that trust an issuer.
+	// RequireSoftwareStatement refuses registrations, and client ID metadata documents,
+	// without a software statement at tenants that trust an issuer.
 	RequireSoftwareStatement bool
 
 	// Documents says which client ID metadata documents are accepted.

@@ -89,6 +89,16 @@ func newFixture(t testing.TB, o options) *fixture {
 	return f
 }
 
+// tenants creates more tenants.
+func (f *fixture) tenants(ids ...string) {
+	f.t.Helper()
+	for _, id := range ids {
+		if err := f.stores.Tenants.CreateTenant(context.Background(), store.Tenant{ID: id, Issuer: "https://" + id + ".example.com"}); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
 // documents is the internet: what is at a URL. Anything else cannot be fetched.
 type documents struct {
 	byURL   map[string]string

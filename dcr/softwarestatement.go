@@ -247,9 +247,9 @@ func (r *Registrar) applyStatement(ctx context.Context, t *tenant.Tenant, m *met
 		return err
 	}
 	// A statement cannot say what only the provider issues, nor have one inside.
-	issued := m.issued
-	m.issued, m.statement = nil, nil
-	defer func() { m.issued = issued }()
+	issued, document := m.issued, m.document
+	m.issued, m.document, m.statement = nil, nil, nil
+	defer func() { m.issued, m.document = issued, document }()
 	if err := m.forgetKeysOf(payload); err != nil {
 		return err
 	}
