@@ -58,6 +58,11 @@
 // With -short there are a tenth of the rounds and small lists only; that is for
 // development, not a proof.
 //
+// # Faults
+//
+// [Inject] makes stores fail, or be slow, between any two calls. It is for those who use
+// stores: a host tests with it what its users see when the database is down.
+//
 // # What a result means
 //
 // There are no false positives: a failure is a breach of the contract, and what

@@ -78,3 +78,14 @@ func handles[S any](cfg Config, connect func(t *testing.T) redis.UniversalClient
 		},
 	}
 }
+
+func Benchmark(b *testing.B) {
+	server := redistest.Start(b)
+	storetest.Benchmark(b, func(b *testing.B) store.Stores {
+		s, err := New(Config{Client: server.Client(b), Prefix: fmt.Sprint("bench", prefixes.Add(1))})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return store.Stores{Tickets: s, Sessions: s}
+	})
+}
