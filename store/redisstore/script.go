@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 
@@ -55,7 +56,12 @@ func (s *Store) eval(ctx context.Context, script *redis.Script, keys []string, a
 // failed is the error of a call that did not reach the server or not come back. One
 // that was cancelled on its way says so.
 func failed(ctx context.Context, err error) error {
-	if done := ctx.Err(); done != nil && !errors.Is(err, done) {
+	done := ctx.Err()
+	// The connection has the context's deadline too, and may notice it first.
+	if _, bounded := ctx.Deadline(); done == nil && bounded && errors.Is(err, os.ErrDeadlineExceeded) {
+		done = context.DeadlineExceeded
+	}
+	if done != nil && !errors.Is(err, done) {
 		err = errors.Join(done, err)
 	}
 	return fmt.Errorf("redisstore: %w", err)
