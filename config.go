@@ -176,7 +176,8 @@ type PasswordConfig struct {
 	// error of it is a system error. Nil: none is known.
 	Breached func(ctx context.Context, password string) (bool, error)
 	// Legacy checks hashes that are not argon2id, so that users keep their
-	// passwords when they move here. Nil: such users cannot sign in.
+	// passwords when they move here. Nil: those of bcrypt, argon2i, scrypt and PBKDF2
+	// are understood, see [connection.Directory.CreateUser].
 	Legacy func(ctx context.Context, hash, password string) (bool, error)
 }
 

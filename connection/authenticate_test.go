@@ -357,6 +357,29 @@ func TestRehash(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("imported hashes are replaced", func(t *testing.T) {
+		w := newWorld(t, nil)
+		for name, hash := range importedHashes {
+			u, err := w.CreateUser(context.Background(), store.User{TenantID: tenant.DefaultID, ConnectionID: w.conn.ID, Email: "grace@example.com", PasswordHash: hash}, "")
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if _, err := w.login("grace@example.com", "correct horsf"); !errors.Is(err, ErrInvalidCredentials) {
+				t.Errorf("%s, another password: %v", name, err)
+			}
+			for range 2 {
+				if _, err := w.login("grace@example.com", "correct horse"); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			if u, err = w.cfg.Stores.Users.User(context.Background(), tenant.DefaultID, u.ID); err != nil || !strings.HasPrefix(u.PasswordHash, argon2idPrefix) {
+				t.Errorf("%s: the hash is %.20s, %v", name, u.PasswordHash, err)
+			}
+			if err := w.cfg.Stores.UserAdmin.DeleteUser(context.Background(), tenant.DefaultID, u.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 	t.Run("without UserAdmin users are left alone", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.cfg.Stores.UserAdmin = nil

@@ -104,7 +104,9 @@ type Config struct {
 	// users keep their passwords when they move here. It is called only for such
 	// hashes, within the bound of PasswordConcurrency. A hash that it accepts is
 	// replaced if Stores.UserAdmin is set. Until then the time of an answer can
-	// tell that such a user exists. Nil: such users cannot sign in.
+	// tell that such a user exists. Nil: hashes of bcrypt, and of argon2i, scrypt and
+	// PBKDF2 in PHC string format are understood, and replaced in the same way; users
+	// with others cannot sign in.
 	LegacyPassword func(ctx context.Context, hash, password string) (bool, error)
 
 	// BreachedPassword says whether a new password is known from a breach of any

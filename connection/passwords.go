@@ -2,7 +2,7 @@ package connection
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -61,9 +61,6 @@ func (p *passwords) hash(password string) string {
 	return newArgon2idHash(p.params, password).String()
 }
 
-// errLegacy says that a hash is of a format that nothing here understands.
-var errLegacy = errors.New("the stored hash is not argon2id and Config.LegacyPassword is nil")
-
 // check reports whether password has the stored hash, and whether the hash should
 // be replaced by a new one. An empty hash and one that cannot be read cost what a
 // current hash costs; an older or foreign one costs what it costs. The caller has
@@ -73,14 +70,20 @@ func (p *passwords) check(ctx context.Context, stored, password string) (ok, out
 		ok, err = p.legacy(ctx, stored, password)
 		return ok && err == nil, true, err
 	}
+	if stored != "" && !strings.HasPrefix(stored, argon2idPrefix) {
+		imported, err := parseImported(stored)
+		if err != nil {
+			p.dummy.matches(password)
+			return false, false, fmt.Errorf("the stored hash %w, and Config.LegacyPassword is nil", err)
+		}
+		ok, err := imported.matches(password)
+		return ok, true, err
+	}
 	h, err := parseArgon2id(stored)
 	if err != nil {
 		p.dummy.matches(password)
-		switch {
-		case stored == "":
+		if stored == "" {
 			err = nil
-		case !strings.HasPrefix(stored, argon2idPrefix):
-			err = errLegacy
 		}
 		return false, false, err
 	}

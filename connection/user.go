@@ -17,7 +17,8 @@ var errNoUserAdmin = errors.New("connection: Config.Stores.UserAdmin is nil: use
 // CreateUser creates a user of the database connection u.ConnectionID in the
 // tenant u.TenantID. Email or Username is required; both are folded: trimmed and
 // in lower case. ID is made unless it is set. password is hashed; if it is empty,
-// PasswordHash has to be an argon2id hash in PHC string format, or another that
+// PasswordHash has to be one of argon2id in PHC string format; of bcrypt, or of argon2i,
+// scrypt or PBKDF2 in that format, which is replaced when the user signs in; or one that
 // Config.LegacyPassword understands.
 //
 // The error is a [*InvalidError], store.ErrExists if the ID, email or username is
@@ -102,7 +103,13 @@ func (d *Directory) checkStoredHash(hash string) error {
 	case !strings.HasPrefix(hash, argon2idPrefix) && d.cfg.LegacyPassword != nil:
 		return nil
 	}
-	if _, err := parseArgon2id(hash); err != nil {
+	var err error
+	if strings.HasPrefix(hash, argon2idPrefix) {
+		_, err = parseArgon2id(hash)
+	} else {
+		_, err = parseImported(hash)
+	}
+	if err != nil {
 		return invalid("password_hash", "%s", err)
 	}
 	return nil
