@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -68,7 +70,7 @@ func (l *release) bundle(t *testing.T) string {
 			return
 		}
 		l.file = filepath.Join(dir, "lock.min.js")
-		build := []string{filepath.Join(modules, "auth0-lock/lib/browser.js"), "--bundle", "--minify", "--format=iife", "--main-fields=browser,main", "--banner:js=var process={env:{}};", "--define:global=window",
+		build := []string{filepath.Join(modules, "auth0-lock/lib/browser.js"), "--bundle", "--minify", "--format=iife", "--main-fields=browser,main", "--banner:js=var process={env:{},nextTick:(f,...a)=>setTimeout(f,0,...a)};", "--define:global=window",
 			`--define:process.env.NODE_ENV="production"`, "--outfile=" + l.file, "--log-level=error"}
 		if out, l.err = exec.Command(filepath.Join(modules, ".bin/esbuild"), build...).CombinedOutput(); l.err != nil {
 			l.err = fmt.Errorf("%w: %s", l.err, out)
@@ -134,6 +136,15 @@ func newSite(t *testing.T, l *release, page string, width, height int) *site {
 		http.ServeFile(w, r, file)
 	}))
 	t.Cleanup(cdn.Close)
+	s := newProviderSite(t, page)
+	s.tab = chromium.StartResolving(t, width, height, "MAP cdn.auth0.com:443 "+strings.TrimPrefix(cdn.URL, "https://"))
+	s.listen()
+	return s
+}
+
+// newProviderSite starts the provider alone.
+func newProviderSite(t *testing.T, page string) *site {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -148,8 +159,6 @@ func newSite(t *testing.T, l *release, page string, width, height int) *site {
 	t.Cleanup(server.Close)
 	s.client = server.Client()
 	s.client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
-	s.tab = chromium.StartResolving(t, width, height, "MAP cdn.auth0.com:443 "+strings.TrimPrefix(cdn.URL, "https://"))
-	s.listen()
 	return s
 }
 
@@ -189,7 +198,16 @@ func (s *site) register() (id, redirectURI string) {
 	}))
 	s.t.Cleanup(app.Close)
 	redirectURI = app.URL + "/callback"
-	res, err := s.client.Post(s.issuer+"oidc/register", "application/json", strings.NewReader(`{"client_name":"My Dynamic Client","redirect_uris":["`+redirectURI+`"]}`))
+	return s.registerApplication(map[string]any{"client_name": "My Dynamic Client", "redirect_uris": []string{redirectURI}}), redirectURI
+}
+
+func (s *site) registerApplication(metadata map[string]any) (id string) {
+	s.t.Helper()
+	body, err := json.Marshal(metadata)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	res, err := s.client.Post(s.issuer+"oidc/register", "application/json", bytes.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -198,7 +216,7 @@ func (s *site) register() (id, redirectURI string) {
 		ID string `json:"client_id"`
 	}
 	decode(s.t, res.Body, &out)
-	return out.ID, redirectURI
+	return out.ID
 }
 
 // authorize opens the page of the reference page's example request.
