@@ -257,6 +257,43 @@ func TestForgottenPassword(t *testing.T) {
 	})
 }
 
+// The built-in page has a button for it.
+func TestForgottenPasswordOnTheBuiltInPage(t *testing.T) {
+	onEveryMount(t, func(t *testing.T, mount string) {
+		mails := make(mailbox, 10)
+		w := newWorld(t, options{mount: mount, config: func(cfg *opkit.Config) { cfg.Mailer = mails.send }})
+		app := w.register(nil)
+		b := newBrowser(t)
+		page := b.get(w.authorizeURL(app))
+		if !strings.Contains(page.body, `id="login-forgot"`) {
+			t.Fatalf("no button: %s", text(page.body))
+		}
+		press := func(username string) *response {
+			action, fields := form(t, page)
+			fields.Set("username", username)
+			fields.Set("forgot", "yes")
+			return b.post(action, fields)
+		}
+		known, unknown := press("ada@example.com"), press("nobody@example.com")
+		if known.StatusCode != 200 || text(known.body) != text(unknown.body) || !strings.Contains(known.body, "on its way") || w.sessions() != 0 {
+			t.Errorf("%d %s\n%d %s", known.StatusCode, text(known.body), unknown.StatusCode, text(unknown.body))
+		}
+		if mail := mails.next(t); mail.To != "ada@example.com" || mail.ClientID != app.id || !strings.HasPrefix(mail.Link, w.endpoint.PasswordReset) {
+			t.Errorf("mail: %+v", mail)
+		}
+		if res := press(" "); res.StatusCode != 400 || !strings.Contains(res.body, "Type your email address first") {
+			t.Errorf("no address: %d %s", res.StatusCode, text(res.body))
+		}
+		w.setOptions(`{"disable_self_service_change_password":true}`)
+		if res := b.get(w.authorizeURL(app)); strings.Contains(res.body, "login-forgot") {
+			t.Error("a button where there is nothing behind it")
+		}
+		if res := press("ada@example.com"); res.StatusCode != 400 || len(mails) != 0 {
+			t.Errorf("switched off: %d %s", res.StatusCode, text(res.body))
+		}
+	})
+}
+
 // A link dies with its time, the password, the address, and the user.
 func TestResetLinkDies(t *testing.T) {
 	ctx := context.Background()

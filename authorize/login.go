@@ -1,12 +1,15 @@
 package authorize
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/opkit/opkit/authorize/lock"
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -22,6 +25,7 @@ type loginState struct {
 	login      string
 	connection string
 	failure    string
+	notice     string
 	status     int
 }
 
@@ -31,7 +35,9 @@ func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *reques
 	page := &LoginPage{
 		Page: Page{Tenant: tenantInfo(q.tenant)}, Client: a.clientInfo(q),
 		Action: q.tenant.URL(a.stepsOf(q).loginEndpoint),
-		Login:  s.login, Failure: s.failure, Selected: s.connection,
+		Login:  s.login, Failure: s.failure, Notice: s.notice, Selected: s.connection,
+		// Mails say which application the user came from.
+		Forgot: !q.account && slices.ContainsFunc(usable, func(c store.Connection) bool { return a.resets(&c) }),
 	}
 	for _, c := range usable {
 		switch c.Strategy {
@@ -47,7 +53,7 @@ func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *reques
 		return
 	}
 	// Lock has nothing to say where there is nothing that it knows.
-	if html := a.customPage(q); html != "" && len(page.Databases) > 0 && s.failure == "" {
+	if html := a.customPage(q); html != "" && len(page.Databases) > 0 && s.failure == "" && s.notice == "" {
 		a.showLock(w, r, q, html, usable)
 		return
 	}
@@ -85,8 +91,41 @@ func (a *Authorizer) Login() http.Handler {
 			a.showLogin(w, r, q, usable, state)
 			return
 		}
+		if form.Get("forgot") != "" {
+			a.forgot(w, r, q, usable, state)
+			return
+		}
 		a.login(w, r, q, usable, tx, form.Get("password"), state)
 	})
+}
+
+// forgot mails a link to who forgot the password, and says the same whoever it is.
+func (a *Authorizer) forgot(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, state loginState) {
+	chosen := chooseConnection(usable, state.connection)
+	limited, isLimited := errors.AsType[*lock.Error](a.admitAccount(r, q.tenant))
+	switch {
+	case chosen == nil || !a.resets(chosen):
+		state.failure, state.status = "The password of this account cannot be replaced here.", http.StatusBadRequest
+	case strings.TrimSpace(state.login) == "":
+		state.failure, state.status = "Type your email address first.", http.StatusBadRequest
+	case isLimited:
+		state.failure, state.status = limited.Description, limited.StatusCode
+		w.Header().Set("Retry-After", strconv.Itoa(int((limited.RetryAfter+time.Second-1)/time.Second)))
+	default:
+		conn, email, clientID := *chosen, state.login, q.client.ID
+		a.courier.accept(r.Context(), func(ctx context.Context) error { return a.mailReset(ctx, q.tenant, &conn, email, clientID) })
+		state.notice = "If this is the email address of an account, a link to set a new password is on its way."
+	}
+	a.showLogin(w, r, q, usable, state)
+}
+
+// resets reports whether users of a connection may replace a forgotten password.
+func (a *Authorizer) resets(c *store.Connection) bool {
+	if !a.sendsMail() || c.Strategy != connection.StrategyDatabase {
+		return false
+	}
+	d, err := a.cfg.Connections.Database(c)
+	return err == nil && d.Reset
 }
 
 // login checks what the user typed, or sends the browser to the host's page that

@@ -85,6 +85,10 @@ type LoginPage struct {
 	Selected    string // name of the connection chosen before
 	Login       string // what was typed before, or the request's login_hint
 	Failure     string
+	Notice      string
+	// Forgot says that a button with the name forgot, and any value, mails a link to
+	// whoever forgot the password.
+	Forgot bool
 }
 
 // ErrorPage is the data of error.html.
