@@ -388,3 +388,34 @@ func TestNew(t *testing.T) {
 		}
 	}
 }
+
+// Tenants are asked page by page; a limit ends a collection between two of them.
+func TestCollectionVisitsEveryTenant(t *testing.T) {
+	const tenants = 2*tenantPage + 50
+	for name, connect := range map[string]func(t *testing.T) redis.UniversalClient{
+		"server":  func(t *testing.T) redis.UniversalClient { return redistest.Start(t).Client(t) },
+		"cluster": func(t *testing.T) redis.UniversalClient { return redistest.NewCluster(t, 3).Client(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, Config{Client: connect(t), Prefix: "every-tenant"})
+			for i := range tenants {
+				ticket := permission("a")
+				ticket.TenantID = strconv.Itoa(i)
+				login := session("a")
+				login.TenantID = ticket.TenantID
+				if err := errors.Join(s.PutTicket(t.Context(), ticket, storeTime), s.CreateSession(t.Context(), login)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for what, collect := range map[string]func(context.Context, time.Time, int) (int, error){
+				"tickets": s.CollectTickets, "sessions": s.CollectSessions,
+			} {
+				for _, step := range []struct{ limit, want int }{{tenants - 10, tenants - 10}, {100, 10}, {100, 0}} {
+					if n, err := collect(t.Context(), storeTime.Add(time.Hour), step.limit); n != step.want || err != nil {
+						t.Errorf("collecting %s with limit %d: %d, %v, want %d", what, step.limit, n, err, step.want)
+					}
+				}
+			}
+		})
+	}
+}
