@@ -119,7 +119,9 @@ func TestEveryHandlerHasTheTimeLimit(t *testing.T) {
 			r.Header.Set("Authorization", "Bearer a.b.c") // past the check that there is one
 			h.ServeHTTP(discarded{}, r)
 		}
-		if seen.none > 0 || seen.some == 0 {
+		// Two answers are the same for everybody: they ask for no tenant.
+		same := name == "LockChallenge" || name == "LockSSOData"
+		if seen.none > 0 || seen.some == 0 && !same {
 			t.Errorf("%s: %d requests had a deadline, %d had none", name, seen.some, seen.none)
 		}
 	}
