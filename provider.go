@@ -307,6 +307,18 @@ func (p *Provider) UsersByEmailAPI() http.Handler {
 	return p.limited(httpx.CORS(p.connections.UsersByEmail(), http.MethodGet))
 }
 
+// GrantsAPI serves the management of what users allowed (/api/v2/grants and
+// /api/v2/grants/{id}).
+func (p *Provider) GrantsAPI() http.Handler {
+	return p.limited(httpx.CORS(p.browser.GrantsManagement(), http.MethodGet, http.MethodDelete))
+}
+
+// UserSessionsAPI serves the management of a user's sessions
+// (/api/v2/users/{id}/sessions).
+func (p *Provider) UserSessionsAPI() http.Handler {
+	return p.limited(httpx.CORS(p.browser.UserSessionsManagement(), http.MethodGet, http.MethodDelete))
+}
+
 // ResourceServersAPI serves the management of APIs (/api/v2/resource-servers and
 // /api/v2/resource-servers/{id}).
 func (p *Provider) ResourceServersAPI() http.Handler {

@@ -78,7 +78,7 @@ func newRoutes(p *Provider) *routes {
 		add(e.Management+"/tenants/settings", p.TenantSettings())
 		add(e.Management+"/users-by-email", p.UsersByEmailAPI())
 		for collection, h := range map[string]http.Handler{
-			"/users": p.UsersAPI(), "/clients": p.ClientsAPI(), "/connections": p.ConnectionsAPI(), "/resource-servers": p.ResourceServersAPI(), "/client-grants": p.ClientGrantsAPI(),
+			"/users": p.UsersAPI(), "/grants": p.GrantsAPI(), "/clients": p.ClientsAPI(), "/connections": p.ConnectionsAPI(), "/resource-servers": p.ResourceServersAPI(), "/client-grants": p.ClientGrantsAPI(),
 		} {
 			add(e.Management+collection, h)
 			rt.byID[e.Management+collection+"/"] = h
@@ -88,6 +88,7 @@ func newRoutes(p *Provider) *routes {
 		rt.byAction[[2]string{e.Management + "/keys/signing/", "/revoke"}] = p.SigningKeysAPI()
 		add(e.Management+"/initial-access-tokens", p.InitialAccessTokensAPI())
 		rt.byID[e.Management+"/initial-access-tokens/"] = p.InitialAccessTokensAPI()
+		rt.byAction[[2]string{e.Management + "/users/", "/sessions"}] = p.UserSessionsAPI()
 		rt.byAction[[2]string{e.Management + "/clients/", "/rotate-secret"}] = p.ClientSecretRotationAPI()
 	}
 	return rt

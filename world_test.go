@@ -153,12 +153,13 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/o/manage/initial-access-tokens/{id}", p.InitialAccessTokensAPI())
 		mux.Handle("/o/manage/clients/{id}/rotate-secret", p.ClientSecretRotationAPI())
 		for collection, h := range map[string]http.Handler{
-			"users": p.UsersAPI(), "clients": p.ClientsAPI(), "resource-servers": p.ResourceServersAPI(), "client-grants": p.ClientGrantsAPI(),
+			"users": p.UsersAPI(), "grants": p.GrantsAPI(), "clients": p.ClientsAPI(), "resource-servers": p.ResourceServersAPI(), "client-grants": p.ClientGrantsAPI(),
 		} {
 			mux.Handle("/o/manage/"+collection, h)
 			mux.Handle("/o/manage/"+collection+"/{id}", h)
 		}
 		mux.Handle("/o/manage/users-by-email", p.UsersByEmailAPI())
+		mux.Handle("/o/manage/users/{id}/sessions", p.UserSessionsAPI())
 		mux.Handle("/.well-known/openid-configuration", p.Metadata())
 		mux.Handle("/.well-known/oauth-authorization-server", p.Metadata())
 	}
@@ -216,7 +217,7 @@ func (w *world) populate(ready bool) {
 			"update:client_keys", "read:clients", "create:clients", "update:clients", "delete:clients",
 			"read:resource_servers", "create:resource_servers", "update:resource_servers", "delete:resource_servers",
 			"read:client_grants", "create:client_grants", "update:client_grants", "delete:client_grants",
-			"read:users", "create:users", "update:users", "delete:users"},
+			"read:grants", "delete:grants", "read:sessions", "delete:sessions", "read:users", "create:users", "update:users", "delete:users"},
 	})
 	must(err)
 	if ready {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
-	"path"
 	"strings"
 	"time"
 
@@ -35,10 +34,7 @@ type secretRotation struct {
 }
 
 func (r *Registrar) postRotateSecret(w http.ResponseWriter, req *http.Request, caller management.Caller) error {
-	id := req.PathValue("id")
-	if id == "" {
-		id = path.Base(path.Dir(req.URL.Path))
-	}
+	id := management.PathOwner(req)
 	if !validClientID(id) {
 		return errNoClient
 	}

@@ -41,6 +41,12 @@ const (
 	ScopeUpdateUsers = "update:users"
 	ScopeDeleteUsers = "delete:users"
 
+	ScopeReadGrants   = "read:grants"
+	ScopeDeleteGrants = "delete:grants"
+
+	ScopeReadSessions   = "read:sessions"
+	ScopeDeleteSessions = "delete:sessions"
+
 	ScopeReadResourceServers   = "read:resource_servers"
 	ScopeCreateResourceServers = "create:resource_servers"
 	ScopeUpdateResourceServers = "update:resource_servers"

@@ -40,3 +40,15 @@ func PathID(r *http.Request, collection string) string {
 		return last
 	}
 }
+
+// PathOwner returns the identifier before the last segment of a request's path, not
+// validated: that of the user in /users/{id}/sessions.
+func PathOwner(r *http.Request) string {
+	if id := r.PathValue("id"); id != "" {
+		return id
+	}
+	if owner := path.Base(path.Dir(r.URL.Path)); owner != "." && owner != "/" {
+		return owner
+	}
+	return ""
+}
