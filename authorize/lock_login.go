@@ -181,7 +181,8 @@ func (a *Authorizer) finishLock(w http.ResponseWriter, r *http.Request) {
 func (a *Authorizer) spendLockResult(ctx context.Context, t *tenant.Tenant, tx *transaction) error {
 	return a.cfg.Stores.Tickets.PutTicket(ctx, store.Ticket{
 		TenantID: t.ID(), Kind: lockResultKind, ID: store.DigestOf(tx.ID), Version: 1,
-		CreatedAt: a.now(), ExpiresAt: tx.Begun.Add(lockResultLifetime + time.Minute),
+		CreatedAt: tx.Begun, // since when it can have been finished, see [store.Ticket]
+		ExpiresAt: tx.Begun.Add(lockResultLifetime + time.Minute),
 	}, a.now())
 }
 

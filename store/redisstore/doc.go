@@ -64,6 +64,9 @@
 //     a new one, which it has to do for every request anyway. An assertion with
 //     neither iat nor nbf may be an hour old, and is refused for up to that time.
 //   - Pushed authorization requests: the application has to begin the sign-in anew.
+//   - Logins with Lock that are under way: the user has to begin anew.
+//   - Links in mails (to replace a password, to verify an address) lead to nothing: the
+//     user has to ask for another one.
 //   - Initial access tokens: all of them are gone. The uses of one can not come back.
 //   - Failed logins: counting begins anew, as if some of the attempts had been a day
 //     ago. Somebody who guesses gets ten more guesses at a login for each time that the

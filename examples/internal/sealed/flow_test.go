@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/opkit/opkit"
+	"github.com/opkit/opkit/authorize"
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/examples/internal/browser"
 	"github.com/opkit/opkit/store"
@@ -30,6 +32,7 @@ const (
 	email    = "ada@example.com"
 	password = "correct horse battery staple"
 	typo     = "correct horse battery stable"
+	another  = "wrong zebra battery staple"
 	adminID  = "administrator"
 )
 
@@ -42,6 +45,7 @@ type world struct {
 	client   *http.Client
 	user     store.User
 	log      *logged
+	mails    chan authorize.Mail
 	// controls are values that the store does keep, so that a search that finds nothing
 	// is known to have looked.
 	controls map[string][]byte
@@ -54,7 +58,7 @@ func newWorld(t *testing.T, stores store.Stores) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, issuer: "http://" + listener.Addr().String(), handed: newHanded(), log: &logged{}, controls: map[string][]byte{}}
+	w := &world{t: t, issuer: "http://" + listener.Addr().String(), handed: newHanded(), log: &logged{}, mails: make(chan authorize.Mail, 2), controls: map[string][]byte{}}
 	w.client = &http.Client{Transport: w.handed}
 	w.provider, err = opkit.New(opkit.Config{
 		Issuer: w.issuer, Stores: stores, Secret: []byte("a secret of at least thirty-two bytes"),
@@ -63,7 +67,11 @@ func newWorld(t *testing.T, stores store.Stores) *world {
 			Flags:                                 store.TenantFlags{EnableDynamicClientRegistration: true, EnableDynamicClientManagement: true},
 		},
 		Endpoints: tenant.Endpoints{CheckSession: "/check-session"},
-		Logger:    slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Mailer: func(_ context.Context, m authorize.Mail) error {
+			w.mails <- m
+			return nil
+		},
+		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +82,7 @@ func newWorld(t *testing.T, stores store.Stores) *world {
 
 	users, err := w.provider.Connections().Ensure(ctx, store.Connection{
 		TenantID: tenant.DefaultID, Name: "users", Strategy: connection.StrategyDatabase, IsDomainConnection: true,
+		Options: json.RawMessage(`{"disable_signup":false}`),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -84,6 +93,7 @@ func newWorld(t *testing.T, stores store.Stores) *world {
 	}
 	w.handed.add("password", password)
 	w.handed.add("mistyped password", typo)
+	w.handed.add("password", another)
 	w.controls["email"] = []byte(email)
 	w.controls["callback"] = []byte(callback)
 	return w
@@ -252,6 +262,15 @@ func (w *world) use(look func(when string)) {
 	}
 	look("a new secret")
 
+	// Links in mails.
+	account := map[string]any{"client_id": id, "connection": "users", "email": "grace@example.com", "password": another}
+	w.json(http.MethodPost, "/dbconnections/signup", "", account, http.StatusOK)
+	w.mail(authorize.MailEmailVerification)
+	delete(account, "password")
+	w.json(http.MethodPost, "/dbconnections/change_password", "", account, http.StatusOK)
+	w.mail(authorize.MailPasswordReset)
+	look("mails")
+
 	// Logging out.
 	page = w.open(b, "/oidc/logout?"+form("id_token_hint", fresh["id_token"].(string)))
 	if !strings.Contains(page.Body, "logged out") {
@@ -266,6 +285,17 @@ func (w *world) use(look func(when string)) {
 	}
 	access := store.DigestOf(initialToken)
 	w.controls["digest of the initial access token"] = access[:]
+}
+
+// mail takes the next mail, whose link is worth what it says.
+func (w *world) mail(kind string) {
+	w.t.Helper()
+	m := <-w.mails
+	link, err := url.Parse(m.Link)
+	if err != nil || m.Kind != kind || link.Query().Get("ticket") == "" {
+		w.t.Fatalf("a mail of kind %s with the link %s, want %s", m.Kind, m.Link, kind)
+	}
+	w.handed.add("ticket of a mail", link.Query().Get("ticket"))
 }
 
 func (w *world) open(b *browser.Browser, path string) browser.Page {
