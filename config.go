@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/authorize"
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/dcr"
@@ -134,6 +135,10 @@ type Config struct {
 	// limit.
 	RequestTimeout time.Duration
 
+	// Audit receives every decision, see package audit, while the request waits. [audit.Log]
+	// writes events to a logger. Nil: nobody does.
+	Audit audit.Sink
+
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 
@@ -146,6 +151,8 @@ type Config struct {
 type RegistrationConfig struct {
 	// Redirects says which redirect URIs may be registered.
 	Redirects dcr.RedirectPolicy
+	// Policy narrows what applications may be that nobody set up.
+	Policy dcr.Policy
 	// Documents says which client ID metadata documents are accepted.
 	Documents dcr.DocumentPolicy
 	// Limiter decides which attempts go ahead, see [dcr.NewSharedLimiter] for one that

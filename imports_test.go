@@ -45,6 +45,7 @@ var floors = map[string]int{
 	"store/sqlstore":      2,
 	"store/cachestore":    2,
 
+	"audit":          1,
 	"store":          1,
 	"internal/oauth": 1,
 	"internal/httpx": 1,

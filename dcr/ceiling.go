@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/store"
 )
 
@@ -126,6 +127,9 @@ func (r *Registrar) evict(ctx context.Context, tenant string, now time.Time) (co
 		if evicted, page, more, err = r.removeIdle(ctx, tenant, filter, page, kept); err != nil {
 			return count, time.Time{}, err
 		}
+	}
+	for _, id := range evicted {
+		r.emit(ctx, requester{}, audit.Event{TenantID: tenant, Type: audit.ClientEviction, Outcome: audit.Allowed, ClientID: id, Reasons: []string{"too many provisional applications"}})
 	}
 	if len(evicted) > 0 {
 		r.cfg.Logger.WarnContext(ctx, "provisional clients evicted: the tenant has as many as Lifecycle.MaxProvisional", "tenant", tenant, "count", len(evicted))

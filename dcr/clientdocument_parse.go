@@ -63,31 +63,9 @@ func (r *Registrar) parseDocument(ctx context.Context, key documentKey, body []b
 		client:   store.Client{TenantID: key.tenant, Dynamic: true, SecurityMode: store.ModeStrict},
 		document: &documentMembers{},
 	}
-	t, err := r.cfg.Tenants.Tenant(ctx, key.tenant)
+	err := r.readDocument(ctx, key, body, m)
+	r.emitDocument(ctx, key, m, err)
 	if err != nil {
-		return nil, err
-	}
-	// §4.3: a software statement counts as in a registration.
-	if err := r.read(ctx, t, body, m); err != nil {
-		return nil, err
-	}
-	// §4: simple string comparison.
-	if m.document.clientID != key.url {
-		return nil, invalid("client_id", "client_id must be there, and be the URL of the document character by character")
-	}
-	m.client.ID = key.url
-	if err := m.adaptDocument(); err != nil {
-		return nil, err
-	}
-	if err := r.validate(ctx, m); err != nil {
-		return nil, err
-	}
-	if !r.cfg.Documents.InsecureForeignRedirects {
-		if err := m.checkOrigins(); err != nil {
-			return nil, err
-		}
-	}
-	if err := r.checkSectorDocument(ctx, m); err != nil {
 		return nil, err
 	}
 	if m.rare {
@@ -95,6 +73,35 @@ func (r *Registrar) parseDocument(ctx context.Context, key documentKey, body []b
 	}
 	m.client.Revision = r.revisionOf(&m.client)
 	return &m.client, nil
+}
+
+// readDocument reads a document into m.
+func (r *Registrar) readDocument(ctx context.Context, key documentKey, body []byte, m *metadata) error {
+	t, err := r.cfg.Tenants.Tenant(ctx, key.tenant)
+	if err != nil {
+		return err
+	}
+	// §4.3: a software statement counts as in a registration.
+	if err := r.read(ctx, t, body, m); err != nil {
+		return err
+	}
+	// §4: simple string comparison.
+	if m.document.clientID != key.url {
+		return invalid("client_id", "client_id must be there, and be the URL of the document character by character")
+	}
+	m.client.ID = key.url
+	if err := m.adaptDocument(); err != nil {
+		return err
+	}
+	if err := r.judge(ctx, t, m, Publishing); err != nil {
+		return err
+	}
+	if !r.cfg.Documents.InsecureForeignRedirects {
+		if err := m.checkOrigins(); err != nil {
+			return err
+		}
+	}
+	return r.checkSectorDocument(ctx, m)
 }
 
 // adaptDocument makes a registration of what was written for every server there is.

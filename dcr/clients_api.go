@@ -48,7 +48,7 @@ func (r *Registrar) postRotateSecret(w http.ResponseWriter, req *http.Request, c
 	if body.Overlap < 0 || body.Overlap > int64(MaxSecretOverlap/time.Second) {
 		return management.InvalidBody("overlap must be a number of seconds from 0 to %d", int64(MaxSecretOverlap/time.Second))
 	}
-	c, secret, err := r.RotateSecret(req.Context(), caller.TenantID, id, time.Duration(body.Overlap)*time.Second)
+	c, secret, err := r.rotateSecret(req.Context(), r.administrator(req, caller), caller.TenantID, id, time.Duration(body.Overlap)*time.Second)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return errNoClient

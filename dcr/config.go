@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
@@ -54,6 +55,9 @@ type Config struct {
 	// without a software statement at tenants that trust an issuer.
 	RequireSoftwareStatement bool
 
+	// Policy narrows what applications may be that nobody set up.
+	Policy Policy
+
 	// Documents says which client ID metadata documents are accepted.
 	Documents DocumentPolicy
 
@@ -70,6 +74,10 @@ type Config struct {
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Empty:
 	// none; the peer's address counts.
 	TrustedProxies []netip.Prefix
+
+	// Audit receives every decision about a client, see package audit, while the request
+	// waits. Nil: nobody does.
+	Audit audit.Sink
 
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -128,6 +136,9 @@ func New(cfg Config) (*Registrar, error) {
 		return nil, errors.New("dcr: Config.Stores.ClientSweeper needs Tenants")
 	case cfg.Tenants == nil:
 		return nil, errors.New("dcr: Config.Tenants is required")
+	}
+	if err := tenant.CheckRegistrationRules(&cfg.Policy.Rules); err != nil {
+		return nil, fmt.Errorf("dcr: Config.Policy.Rules: %w", err)
 	}
 	lifecycle, err := cfg.Lifecycle.resolved()
 	if err != nil {

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"path"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/internal/ratelimit"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
@@ -83,10 +86,7 @@ func (r *Registrar) configure(w http.ResponseWriter, req *http.Request, t *tenan
 	if err != nil {
 		return nil, err
 	}
-	id := req.PathValue("id")
-	if id == "" {
-		id = path.Base(req.URL.Path)
-	}
+	id := clientIDIn(req)
 	switch req.Method {
 	case http.MethodPut:
 		return r.replace(w, req, t, id, presented)
@@ -95,7 +95,7 @@ func (r *Registrar) configure(w http.ResponseWriter, req *http.Request, t *tenan
 		if err != nil {
 			return nil, err
 		}
-		return nil, r.DeleteClient(req.Context(), t.ID(), c.ID)
+		return nil, r.removeClient(req.Context(), r.registrant(req), t.ID(), c.ID)
 	}
 	c, _, err := r.managed(req.Context(), t, id, presented)
 	if err != nil {
@@ -108,6 +108,14 @@ func (r *Registrar) configure(w http.ResponseWriter, req *http.Request, t *tenan
 	// The secret is not known here any more, only its digest; the token was just sent.
 	info := r.managedInformation(t, c, "", scope, presented)
 	return &info, nil
+}
+
+// clientIDIn returns the identifier in the path of a request.
+func clientIDIn(req *http.Request) string {
+	if id := req.PathValue("id"); id != "" {
+		return id
+	}
+	return path.Base(req.URL.Path)
 }
 
 // replacements is how often a PUT is tried anew when the record changes under it.
@@ -127,6 +135,7 @@ func (r *Registrar) replace(w http.ResponseWriter, req *http.Request, t *tenant.
 	if err != nil {
 		return nil, bodyError(err)
 	}
+	network := ratelimit.Network(httpx.ClientAddress(req, r.cfg.TrustedProxies))
 	for attempt := range replacements {
 		if attempt > 0 {
 			// Somebody else changed the record: a PUT with the same token, or whoever
@@ -135,7 +144,7 @@ func (r *Registrar) replace(w http.ResponseWriter, req *http.Request, t *tenant.
 				return nil, err
 			}
 		}
-		m, err := r.parseReplacement(ctx, t, body, old)
+		m, err := r.parseReplacement(ctx, t, network, body, old)
 		if err != nil {
 			return nil, err
 		}
@@ -155,6 +164,7 @@ func (r *Registrar) replace(w http.ResponseWriter, req *http.Request, t *tenant.
 		}
 		r.cfg.Logger.InfoContext(ctx, "client changed by its registrant", "tenant", t.ID(), "client_id", id,
 			"asks_consent_again", next.Revision != old.Revision)
+		r.emit(ctx, r.registrant(req), m.accepted(audit.ClientUpdate))
 		info := r.managedInformation(t, &next.Client, secret, scope, token)
 		return &info, nil
 	}
@@ -162,12 +172,14 @@ func (r *Registrar) replace(w http.ResponseWriter, req *http.Request, t *tenant.
 }
 
 // parseReplacement reads and validates the body of a PUT for the client old.
-func (r *Registrar) parseReplacement(ctx context.Context, t *tenant.Tenant, body []byte, old *store.Client) (*metadata, error) {
+func (r *Registrar) parseReplacement(ctx context.Context, t *tenant.Tenant, network netip.Prefix, body []byte, old *store.Client) (*metadata, error) {
 	m := &metadata{
 		client: store.Client{
 			TenantID: old.TenantID, ID: old.ID, FirstParty: old.FirstParty, Dynamic: old.Dynamic, SecurityMode: old.SecurityMode,
+			Notes: old.Notes,
 		},
 		issued:    &issuedMembers{},
+		caller:    Caller{Network: network},
 		wasStated: old.Extra().SoftwareStatement != "", // or what the issuer said could be taken back
 	}
 	if policy := old.Registration.Policy; policy != nil {
@@ -186,7 +198,7 @@ func (r *Registrar) parseReplacement(ctx context.Context, t *tenant.Tenant, body
 	case m.issued.clientSecret != "" && !old.SecretDigest.Matches(m.issued.clientSecret):
 		return nil, invalid("client_secret", "client_secret is not that of the application; it cannot be chosen")
 	}
-	if err := r.validate(ctx, m); err != nil {
+	if err := r.judge(ctx, t, m, Updating); err != nil {
 		return nil, err
 	}
 	if was := (&metadata{client: *old}); m.public() && !was.public() {
@@ -221,7 +233,7 @@ func (r *Registrar) replaced(old *store.Client, m *metadata, retry bool) (manage
 	c := &m.client
 	next.Name, next.RedirectURIs, next.ApplicationType, next.Scope = c.Name, c.RedirectURIs, c.ApplicationType, c.Scope
 	next.GrantTypes, next.ResponseTypes, next.TokenEndpointAuthMethod = c.GrantTypes, c.ResponseTypes, c.TokenEndpointAuthMethod
-	next.Metadata = nil
+	next.Metadata, next.Notes = nil, c.Notes
 	if m.rare {
 		next.Metadata = &m.extra
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 )
@@ -24,7 +25,7 @@ import (
 // store.ErrNotFound: there is no such tenant. store.ErrExists: the identifier is
 // taken.
 func (r *Registrar) CreateClient(ctx context.Context, c store.Client, secret string) (store.Client, string, error) {
-	c, secret, err := r.createClient(ctx, c, secret)
+	c, secret, err := r.createClient(ctx, requester{}, c, secret)
 	if err != nil {
 		return store.Client{}, "", fmt.Errorf("dcr: %w", plain(err))
 	}
@@ -32,7 +33,7 @@ func (r *Registrar) CreateClient(ctx context.Context, c store.Client, secret str
 }
 
 // createClient returns an [oauth.Error] for what the caller can mend.
-func (r *Registrar) createClient(ctx context.Context, c store.Client, secret string) (store.Client, string, error) {
+func (r *Registrar) createClient(ctx context.Context, by requester, c store.Client, secret string) (store.Client, string, error) {
 	if _, err := r.cfg.Tenants.Tenant(ctx, c.TenantID); err != nil {
 		return store.Client{}, "", fmt.Errorf("tenant of the client: %w", err)
 	}
@@ -66,6 +67,7 @@ func (r *Registrar) createClient(ctx context.Context, c store.Client, secret str
 	if err != nil {
 		return store.Client{}, "", err
 	}
+	r.emit(ctx, by, audit.Event{TenantID: m.client.TenantID, Type: audit.ClientCreation, Outcome: audit.Allowed, ClientID: m.client.ID})
 	m.client.Version = 1 // what Create stores (package store)
 	return m.client.Clone(), secret, nil
 }

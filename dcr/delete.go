@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/store"
 )
 
@@ -28,6 +29,10 @@ const deletionTimeout = time.Minute
 // expire; introspection says at once that they are dead. Another node may know the
 // client for as long as its cache allows, which revives nothing.
 func (r *Registrar) DeleteClient(ctx context.Context, tenant, id string) error {
+	return r.removeClient(ctx, requester{}, tenant, id)
+}
+
+func (r *Registrar) removeClient(ctx context.Context, by requester, tenant, id string) error {
 	// Whoever is being removed does not get to stop it halfway by hanging up.
 	if err := ctx.Err(); err != nil {
 		return err
@@ -45,6 +50,7 @@ func (r *Registrar) DeleteClient(ctx context.Context, tenant, id string) error {
 		return fmt.Errorf("dcr: deleting what is left of client %s: %w", id, err)
 	}
 	r.cfg.Logger.InfoContext(ctx, "client deleted", "tenant", tenant, "client_id", id)
+	r.emit(ctx, by, audit.Event{TenantID: tenant, Type: audit.ClientDeletion, Outcome: audit.Allowed, ClientID: id})
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -68,6 +69,10 @@ var errInitialAccess = oauth.Errorf(oauth.CodeInvalidToken, "the initial access 
 // dynamic_client_registration_access asks for one, but not where the flag
 // enable_dynamic_client_registration is off.
 func (r *Registrar) CreateInitialAccessToken(ctx context.Context, t InitialAccessToken) (InitialAccessToken, string, error) {
+	return r.createInitialAccessToken(ctx, requester{}, t)
+}
+
+func (r *Registrar) createInitialAccessToken(ctx context.Context, by requester, t InitialAccessToken) (InitialAccessToken, string, error) {
 	if _, err := r.cfg.Tenants.Tenant(ctx, t.TenantID); err != nil {
 		return InitialAccessToken{}, "", fmt.Errorf("dcr: tenant of the initial access token: %w", err)
 	}
@@ -103,6 +108,7 @@ func (r *Registrar) CreateInitialAccessToken(ctx context.Context, t InitialAcces
 	}
 	r.cfg.Logger.InfoContext(ctx, "initial access token created", "tenant", t.TenantID, "id", t.ID, "uses", t.Uses,
 		"first_party", t.Policy.FirstParty, "expires_at", t.ExpiresAt)
+	r.emit(ctx, by, audit.Event{TenantID: t.TenantID, Type: audit.InitialAccessTokenCreation, Outcome: audit.Allowed, Subject: t.ID.String()})
 	return t, value, nil
 }
 
@@ -129,10 +135,15 @@ func (r *Registrar) InitialAccessToken(ctx context.Context, tenant string, id st
 // DeleteInitialAccessToken makes a token worthless. The applications that were
 // registered with it stay. Deleting what is absent is nil.
 func (r *Registrar) DeleteInitialAccessToken(ctx context.Context, tenant string, id store.Digest) error {
+	return r.deleteInitialAccess(ctx, requester{}, tenant, id)
+}
+
+func (r *Registrar) deleteInitialAccess(ctx context.Context, by requester, tenant string, id store.Digest) error {
 	if err := r.cfg.Stores.Tickets.DeleteTicket(ctx, tenant, initialAccessKind, id); err != nil {
 		return err
 	}
 	r.cfg.Logger.InfoContext(ctx, "initial access token deleted", "tenant", tenant, "id", id)
+	r.emit(ctx, by, audit.Event{TenantID: tenant, Type: audit.InitialAccessTokenDeletion, Outcome: audit.Allowed, Subject: id.String()})
 	return nil
 }
 

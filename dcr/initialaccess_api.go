@@ -79,7 +79,7 @@ func (r *Registrar) postInitialAccessToken(w http.ResponseWriter, req *http.Requ
 		}
 		t.ExpiresAt = r.now().Add(time.Duration(*body.ExpiresIn) * time.Second)
 	}
-	t, value, err := r.CreateInitialAccessToken(req.Context(), t)
+	t, value, err := r.createInitialAccessToken(req.Context(), r.administrator(req, caller), t)
 	if broken, ok := errors.AsType[*invalidAccess](err); ok {
 		return management.InvalidBody("%s %s", broken.member, broken.rule)
 	}
@@ -112,12 +112,17 @@ func (r *Registrar) deleteInitialAccessToken(w http.ResponseWriter, req *http.Re
 	if id.UnmarshalText([]byte(initialAccessID(req))) != nil {
 		return errInexistentAccess
 	}
-	if err := r.DeleteInitialAccessToken(req.Context(), caller.TenantID, id); err != nil {
+	if err := r.deleteInitialAccess(req.Context(), r.administrator(req, caller), caller.TenantID, id); err != nil {
 		return err
 	}
 	r.audit(req, caller, "initial access token deleted by an administrator", id.String())
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// administrator returns who sent a request to the management API.
+func (r *Registrar) administrator(req *http.Request, caller management.Caller) requester {
+	return requester{caller.ClientID, httpx.ClientAddress(req, r.cfg.TrustedProxies)}
 }
 
 // audit records what an administrator did.

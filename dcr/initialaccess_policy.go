@@ -3,7 +3,6 @@ package dcr
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -91,34 +90,13 @@ func (p *InitialAccessPolicy) validate() error {
 	return nil
 }
 
-// checkHost accepts what hostOf returns, so that an entry that can never match is
+// checkHost accepts what RedirectHost returns, so that an entry that can never match is
 // refused.
 func checkHost(host string) error {
-	if host == "" || hostOf("https://"+host+"/") != host {
+	if host == "" || oauth.RedirectHost("https://"+host+"/") != host {
 		return errors.New("must have hosts in lower case, with a port only if it is not the scheme's own")
 	}
 	return nil
-}
-
-// hostOf returns what a redirect URI is known by in a policy, empty if it has no
-// host.
-func hostOf(uri string) string {
-	kind, err := oauth.ClassifyRedirectURI(uri)
-	if err != nil || kind == oauth.RedirectPrivate {
-		return ""
-	}
-	u, err := url.Parse(uri)
-	if err != nil {
-		return ""
-	}
-	host := strings.ToLower(u.Host)
-	switch {
-	case kind == oauth.RedirectLoopback: // RFC 8252 §7.3: any port
-		return strings.TrimSuffix(host, ":"+u.Port())
-	case u.Scheme == "https":
-		return strings.TrimSuffix(host, ":443")
-	}
-	return host
 }
 
 // begin makes m one of the applications that the policy is for.
@@ -171,7 +149,7 @@ func (p *InitialAccessPolicy) check(m *metadata) error {
 			uris   []string
 		}{{"redirect_uris", m.client.RedirectURIs}, {"post_logout_redirect_uris", m.extra.PostLogoutRedirectURIs}} {
 			for _, uri := range list.uris {
-				if !slices.Contains(p.RedirectHosts, hostOf(uri)) {
+				if !slices.Contains(p.RedirectHosts, oauth.RedirectHost(uri)) {
 					return invalid(list.member, "%s: %s is not at one of the hosts that the initial access token allows", list.member, quote(uri))
 				}
 			}

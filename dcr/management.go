@@ -155,7 +155,7 @@ func (r *Registrar) postClient(w http.ResponseWriter, req *http.Request, caller 
 		return management.InvalidBody("third_party_security_mode must be %q or %q", store.ModeStrict, store.ModePermissive)
 	}
 	members.describe(&c)
-	c, secret, err := r.createClient(req.Context(), c, "")
+	c, secret, err := r.createClient(req.Context(), r.administrator(req, caller), c, "")
 	if err != nil {
 		return answerable(err)
 	}
@@ -173,7 +173,7 @@ func (r *Registrar) patchClient(w http.ResponseWriter, req *http.Request, caller
 	if err != nil {
 		return err
 	}
-	c, secret, err := r.updateClient(req.Context(), caller.TenantID, id, clientMembers(sent).apply)
+	c, secret, err := r.updateClient(req.Context(), r.administrator(req, caller), caller.TenantID, id, clientMembers(sent).apply)
 	if err != nil {
 		return answerable(err)
 	}
@@ -188,7 +188,7 @@ func (r *Registrar) deleteClient(w http.ResponseWriter, req *http.Request, calle
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	if err := r.DeleteClient(req.Context(), caller.TenantID, id); err != nil {
+	if err := r.removeClient(req.Context(), r.administrator(req, caller), caller.TenantID, id); err != nil {
 		return err
 	}
 	r.audit(req, caller, "client deleted by an administrator", id)

@@ -26,6 +26,12 @@ type metadata struct {
 	wasStated bool
 	// document is set for what an application publishes at its identifier.
 	document *documentMembers
+	// caller is who sent it.
+	caller Caller
+	// narrowed says what is registered as less than was asked for, decided is what the
+	// host's policy says of it.
+	narrowed []string
+	decided  Decision
 	// policy is that of the initial access token. Nil: there is none.
 	policy *InitialAccessPolicy
 }

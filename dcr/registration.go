@@ -6,8 +6,10 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/internal/ratelimit"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
@@ -66,13 +68,15 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request, t *tenant
 		return nil, bodyError(err)
 	}
 	m := &metadata{client: store.Client{TenantID: t.ID(), Dynamic: true, SecurityMode: mode(t)}}
+	m.caller.Network = ratelimit.Network(httpx.ClientAddress(req, r.cfg.TrustedProxies))
 	if access != nil {
 		access.Policy.begin(m)
+		m.caller.InitialAccessToken = access.ID
 	}
 	if err := r.read(req.Context(), t, body, m); err != nil {
 		return nil, err
 	}
-	if err := r.validate(req.Context(), m); err != nil {
+	if err := r.judge(req.Context(), t, m, Registering); err != nil {
 		return nil, err
 	}
 	if access == nil {
@@ -109,6 +113,13 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request, t *tenant
 	if err != nil {
 		return nil, err
 	}
+	by := r.registrant(req)
+	if access != nil {
+		r.emit(req.Context(), by, audit.Event{
+			TenantID: t.ID(), Type: audit.InitialAccessTokenUse, Outcome: audit.Allowed, ClientID: m.client.ID, Subject: access.ID.String(),
+		})
+	}
+	r.emit(req.Context(), by, m.accepted(audit.ClientRegistration))
 	info := newClientInformation(&m.client, secret, scope)
 	if token != "" {
 		info = r.managedInformation(t, &m.client, secret, scope, token)

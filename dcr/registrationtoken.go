@@ -114,6 +114,7 @@ func (r *Registrar) managedInformation(t *tenant.Tenant, c *store.Client, secret
 
 // refuse answers a request with err. t is nil if there is no tenant.
 func (r *Registrar) refuse(w http.ResponseWriter, req *http.Request, t *tenant.Tenant, err error) {
+	r.emitRefusal(req, t, err)
 	e := oauth.AsError(err)
 	switch {
 	case e.Status >= 500:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/store"
 )
 
@@ -30,6 +31,10 @@ var ErrNoSecret = errors.New("dcr: the client has no client secret")
 // store.ErrNotFound: there is no such client. [ErrNoSecret]. store.ErrConflict:
 // somebody else replaced it at the same time.
 func (r *Registrar) RotateSecret(ctx context.Context, tenant, id string, overlap time.Duration) (store.Client, string, error) {
+	return r.rotateSecret(ctx, requester{}, tenant, id, overlap)
+}
+
+func (r *Registrar) rotateSecret(ctx context.Context, by requester, tenant, id string, overlap time.Duration) (store.Client, string, error) {
 	if overlap < 0 || overlap > MaxSecretOverlap {
 		return store.Client{}, "", fmt.Errorf("dcr: the overlap of client secrets must be from 0 to %v", MaxSecretOverlap)
 	}
@@ -55,6 +60,7 @@ func (r *Registrar) RotateSecret(ctx context.Context, tenant, id string, overlap
 			return store.Client{}, "", err
 		}
 		r.cfg.Logger.InfoContext(ctx, "client secret replaced", "tenant", tenant, "client_id", id, "overlap", overlap)
+		r.emit(ctx, by, audit.Event{TenantID: tenant, Type: audit.ClientSecretRotation, Outcome: audit.Allowed, ClientID: id})
 		next.Version++
 		return next, secret, nil
 	}

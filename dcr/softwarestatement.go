@@ -250,7 +250,7 @@ func (r *Registrar) applyStatement(ctx context.Context, t *tenant.Tenant, m *met
 	issued, document := m.issued, m.document
 	m.issued, m.document, m.statement = nil, nil, nil
 	defer func() { m.issued, m.document = issued, document }()
-	if err := m.forgetKeysOf(payload); err != nil {
+	if err := m.beginStatement(payload); err != nil {
 		return err
 	}
 	if err := decode(payload, m); err != nil {
@@ -260,17 +260,19 @@ func (r *Registrar) applyStatement(ctx context.Context, t *tenant.Tenant, m *met
 	return nil
 }
 
-// forgetKeysOf removes the keys that the application named if the statement names
-// any: jwks and jwks_uri exclude each other.
-func (m *metadata) forgetKeysOf(payload []byte) error {
-	var keys struct {
+// beginStatement notes who a statement is from, and removes the keys that the
+// application named if the statement names any: jwks and jwks_uri exclude each other.
+func (m *metadata) beginStatement(payload []byte) error {
+	var claims struct {
+		Issuer  string          `json:"iss"`
 		JWKS    json.RawMessage `json:"jwks"`
 		JWKSURI json.RawMessage `json:"jwks_uri"`
 	}
-	if err := josejson.Unmarshal(payload, &keys); err != nil {
+	if err := josejson.Unmarshal(payload, &claims); err != nil {
 		return invalidStatement("has claims that are not valid JSON, or repeated")
 	}
-	if keys.JWKS != nil || keys.JWKSURI != nil {
+	m.caller.SoftwareIssuer = claims.Issuer
+	if claims.JWKS != nil || claims.JWKSURI != nil {
 		m.extra.JWKS, m.extra.JWKSURI = nil, ""
 	}
 	return nil

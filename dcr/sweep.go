@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/store"
 )
 
@@ -70,8 +71,9 @@ func (r *Registrar) sweepTenant(ctx context.Context, tenant string, limit int) (
 			var ids []string
 			ids, page, more, err = r.removeIdle(ctx, tenant, filter, page, kept)
 			removed += len(ids)
+			r.emitExpiry(ctx, tenant, ids, neverUsed)
 		}
-		r.logSwept(ctx, tenant, removed, "registered and never used")
+		r.logSwept(ctx, tenant, removed, neverUsed)
 	}
 	if lifetime := r.lifecycle.Unused; lifetime > 0 && err == nil {
 		n := 0
@@ -83,14 +85,27 @@ func (r *Registrar) sweepTenant(ctx context.Context, tenant string, limit int) (
 			var ids []string
 			ids, page, more, err = r.removeIdle(ctx, tenant, filter, page, kept)
 			n += len(ids)
+			r.emitExpiry(ctx, tenant, ids, longUnused)
 		}
 		if delete(r.sweeper.unused, tenant); more {
 			r.sweeper.unused[tenant] = page
 		}
-		r.logSwept(ctx, tenant, n, "unused for a long time")
+		r.logSwept(ctx, tenant, n, longUnused)
 		removed += n
 	}
 	return removed, err
+}
+
+// Why an application was removed.
+const (
+	neverUsed  = "registered and never used"
+	longUnused = "unused for a long time"
+)
+
+func (r *Registrar) emitExpiry(ctx context.Context, tenant string, ids []string, why string) {
+	for _, id := range ids {
+		r.emit(ctx, requester{}, audit.Event{TenantID: tenant, Type: audit.ClientExpiry, Outcome: audit.Allowed, ClientID: id, Reasons: []string{why}})
+	}
 }
 
 func (r *Registrar) logSwept(ctx context.Context, tenant string, n int, why string) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/store"
 )
 
@@ -29,7 +30,7 @@ import (
 // store.ErrNotFound: there is no such client. store.ErrConflict: others keep changing
 // it.
 func (r *Registrar) UpdateClient(ctx context.Context, tenant, id string, change func(*store.Client) error) (store.Client, string, error) {
-	c, secret, err := r.updateClient(ctx, tenant, id, change)
+	c, secret, err := r.updateClient(ctx, requester{}, tenant, id, change)
 	if err != nil {
 		return store.Client{}, "", fmt.Errorf("dcr: changing client %s: %w", id, plain(err))
 	}
@@ -37,7 +38,7 @@ func (r *Registrar) UpdateClient(ctx context.Context, tenant, id string, change 
 }
 
 // updateClient returns an [oauth.Error] for what the caller can mend.
-func (r *Registrar) updateClient(ctx context.Context, tenant, id string, change func(*store.Client) error) (store.Client, string, error) {
+func (r *Registrar) updateClient(ctx context.Context, by requester, tenant, id string, change func(*store.Client) error) (store.Client, string, error) {
 	for range replacements {
 		old, err := r.uncached.Client(ctx, tenant, id)
 		if err != nil {
@@ -86,6 +87,7 @@ func (r *Registrar) updateClient(ctx context.Context, tenant, id string, change 
 		}
 		r.cfg.Logger.InfoContext(ctx, "client changed", "tenant", tenant, "client_id", id, "first_party", next.FirstParty,
 			"asks_consent_again", next.Revision != old.Revision)
+		r.emit(ctx, by, audit.Event{TenantID: tenant, Type: audit.ClientUpdate, Outcome: audit.Allowed, ClientID: id})
 		next.Version++
 		return next.Client, secret, nil
 	}

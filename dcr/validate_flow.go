@@ -69,7 +69,10 @@ func (m *metadata) checkFlows() error {
 	c := &m.client
 	switch {
 	case len(c.ResponseTypes) > 0 && len(c.GrantTypes) > 0:
-		c.GrantTypes = usable(c.GrantTypes, c.ResponseTypes)
+		all := c.GrantTypes
+		if c.GrantTypes = usable(all, c.ResponseTypes); len(c.GrantTypes) < len(all) {
+			m.narrow("grant_types: those that no response type uses are left out")
+		}
 	case slices.Contains(c.GrantTypes, grantImplicit):
 		// RFC 7591 §2 has the default "code" here, which does not belong to implicit.
 		c.ResponseTypes = responseTypesOf(c.GrantTypes)
@@ -88,6 +91,7 @@ func (m *metadata) checkGrantTypes() error {
 		// Editors list the device grant at every provider, beside the code flow that
 		// they then use. They are registered without it (RFC 7591 §3.2.1).
 		if g == grantDevice && slices.Contains(c.GrantTypes, grantCode) {
+			m.narrow("grant_types: %s is left out", g)
 			continue
 		}
 		i := slices.Index(allowed, g)

@@ -51,6 +51,9 @@ func (r *Registrar) checkScope(ctx context.Context, m *metadata) error {
 			return err
 		}
 	}
+	if len(unknown) > 0 {
+		m.narrow("scope: %s does not exist here", quote(unknown.String()))
+	}
 	m.client.Scope = narrowed.String()
 	return nil
 }

@@ -62,6 +62,61 @@ type TenantSettings struct {
 	// allowed.
 	DynamicClientRegistrationAllowedAddresses []string `json:"dynamic_client_registration_allowed_addresses,omitempty"`
 	DynamicClientRegistrationDeniedAddresses  []string `json:"dynamic_client_registration_denied_addresses,omitempty"`
+
+	// DynamicClientRegistrationRules limit what third-party applications may register
+	// as. Nil: not beyond the usual rules.
+	DynamicClientRegistrationRules *RegistrationRules `json:"dynamic_client_registration_rules,omitempty"`
+}
+
+// RegistrationRules limit what third-party applications may register as, and what
+// client ID metadata documents may say. An empty member sets no limit. They hold for
+// what is registered or changed from then on.
+type RegistrationRules struct {
+	// GrantTypes are those that may be registered. Others are left out, with the response
+	// types that need them; an application that has none left is refused.
+	GrantTypes []string `json:"grant_types,omitempty"`
+	// Scopes are the scope values that may be registered, standard ones included.
+	// Others are left out; an application that names none gets all of these.
+	Scopes []string `json:"scopes,omitempty"`
+	// AuthMethods are the values of token_endpoint_auth_method. An application that
+	// names none gets the first one, unless client_secret_post is here.
+	AuthMethods []string `json:"token_endpoint_auth_methods,omitempty"`
+	// RedirectSchemes are the schemes of redirect URIs: https, http (which leads to the
+	// user's own machine alone) and private-use ones.
+	RedirectSchemes []string `json:"redirect_schemes,omitempty"`
+	// RedirectHosts are the hosts of redirect URIs, with the port unless it is that of
+	// the scheme; "*.example.com" are all names below example.com. A loopback host is
+	// named without a port. A private-use URI has no host: it passes if RedirectSchemes
+	// has its scheme. RefusedRedirectHosts, in the same form, are refused in any case.
+	RedirectHosts        []string `json:"redirect_hosts,omitempty"`
+	RefusedRedirectHosts []string `json:"refused_redirect_hosts,omitempty"`
+	// RefusedNames are names that client_name must not have, nor have within as whole
+	// words, nor look like: letters of other alphabets, digits, accents, capitals, spaces
+	// and invisible characters make no difference.
+	RefusedNames []string `json:"refused_names,omitempty"`
+	// Logos says which logo_uri is kept: every one if empty, [LogosOfRedirectHosts] or
+	// [LogosNone]. Others are left out.
+	Logos string `json:"logos,omitempty"`
+}
+
+// Values of Logos in [RegistrationRules].
+const (
+	LogosOfRedirectHosts = "redirect_hosts"
+	LogosNone            = "none"
+)
+
+// Clone returns a copy that shares nothing with r.
+func (r *RegistrationRules) Clone() *RegistrationRules {
+	if r == nil {
+		return nil
+	}
+	c := *r
+	for _, list := range []*[]string{
+		&c.GrantTypes, &c.Scopes, &c.AuthMethods, &c.RedirectSchemes, &c.RedirectHosts, &c.RefusedRedirectHosts, &c.RefusedNames,
+	} {
+		*list = slices.Clone(*list)
+	}
+	return &c
 }
 
 // Values of DynamicClientRegistrationAccess.
@@ -101,6 +156,7 @@ func (t Tenant) Clone() Tenant {
 	t.Settings.AllowedLogoutURLs = slices.Clone(t.Settings.AllowedLogoutURLs)
 	t.Settings.DynamicClientRegistrationAllowedAddresses = slices.Clone(t.Settings.DynamicClientRegistrationAllowedAddresses)
 	t.Settings.DynamicClientRegistrationDeniedAddresses = slices.Clone(t.Settings.DynamicClientRegistrationDeniedAddresses)
+	t.Settings.DynamicClientRegistrationRules = t.Settings.DynamicClientRegistrationRules.Clone()
 	t.PairwiseSalt = slices.Clone(t.PairwiseSalt)
 	return t
 }

@@ -112,6 +112,7 @@ func checkSettings(s *store.TenantSettings) error {
 		{"dynamic_client_registration_access", checkAccess(s.DynamicClientRegistrationAccess)},
 		{"dynamic_client_registration_allowed_addresses", checkAddresses(s.DynamicClientRegistrationAllowedAddresses)},
 		{"dynamic_client_registration_denied_addresses", checkAddresses(s.DynamicClientRegistrationDeniedAddresses)},
+		{"dynamic_client_registration_rules", CheckRegistrationRules(s.DynamicClientRegistrationRules)},
 	} {
 		if check.err != nil {
 			return &memberError{check.member, check.err.Error()}

@@ -3,6 +3,7 @@ package tenant
 import (
 	"errors"
 	"net/http"
+	"reflect"
 	"slices"
 
 	"github.com/opkit/opkit/internal/httpx"
@@ -29,6 +30,8 @@ type settingsView struct {
 	RegistrationAccess  string            `json:"dynamic_client_registration_access"`
 	AllowedAddresses    []string          `json:"dynamic_client_registration_allowed_addresses"`
 	DeniedAddresses     []string          `json:"dynamic_client_registration_denied_addresses"`
+
+	RegistrationRules *store.RegistrationRules `json:"dynamic_client_registration_rules,omitempty"`
 }
 
 func viewSettings(s *store.TenantSettings) settingsView {
@@ -40,6 +43,7 @@ func viewSettings(s *store.TenantSettings) settingsView {
 		AllowedLogoutURLs: s.AllowedLogoutURLs, Flags: s.Flags, SecurityMode: s.DynamicClientRegistrationSecurityMode,
 		RegistrationAccess: s.DynamicClientRegistrationAccess,
 		AllowedAddresses:   s.DynamicClientRegistrationAllowedAddresses, DeniedAddresses: s.DynamicClientRegistrationDeniedAddresses,
+		RegistrationRules: s.DynamicClientRegistrationRules,
 	}
 	if v.SessionLifetime == 0 {
 		v.SessionLifetime = defaultSessionLifetime
@@ -80,6 +84,8 @@ type settingsPatch struct {
 	RegistrationAccess  management.Nullable[string]   `json:"dynamic_client_registration_access"`
 	AllowedAddresses    management.Nullable[[]string] `json:"dynamic_client_registration_allowed_addresses"`
 	DeniedAddresses     management.Nullable[[]string] `json:"dynamic_client_registration_denied_addresses"`
+
+	RegistrationRules management.Nullable[store.RegistrationRules] `json:"dynamic_client_registration_rules"` // as a whole
 }
 
 type flagsPatch struct {
@@ -142,6 +148,12 @@ func (p *settingsPatch) apply(s *store.TenantSettings) error {
 	}
 	p.SecurityMode.ApplyTo(&s.DynamicClientRegistrationSecurityMode)
 	p.RegistrationAccess.ApplyTo(&s.DynamicClientRegistrationAccess)
+	if p.RegistrationRules.Sent {
+		s.DynamicClientRegistrationRules = nil
+		if rules := &p.RegistrationRules.Value; !reflect.ValueOf(*rules).IsZero() {
+			s.DynamicClientRegistrationRules = rules.Clone()
+		}
+	}
 	if p.Flags != nil {
 		p.Flags.applyTo(&s.Flags)
 	}

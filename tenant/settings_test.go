@@ -132,6 +132,16 @@ func TestPatchMerges(t *testing.T) {
 			s.DynamicClientRegistrationAllowedAddresses = []string{}
 			s.DynamicClientRegistrationDeniedAddresses = nil
 		}},
+		{`{"dynamic_client_registration_rules":{"grant_types":["authorization_code"],"redirect_hosts":["*.example.com"],"refused_names":["Acme"],"logos":"none"}}`, func(s *store.TenantSettings) {
+			s.DynamicClientRegistrationRules = &store.RegistrationRules{
+				GrantTypes: []string{"authorization_code"}, RedirectHosts: []string{"*.example.com"}, RefusedNames: []string{"Acme"}, Logos: store.LogosNone,
+			}
+		}},
+		{`{"dynamic_client_registration_rules":{"scopes":["openid"]}}`, func(s *store.TenantSettings) {
+			s.DynamicClientRegistrationRules = &store.RegistrationRules{Scopes: []string{"openid"}} // as a whole
+		}},
+		{`{"dynamic_client_registration_rules":null}`, func(s *store.TenantSettings) { s.DynamicClientRegistrationRules = nil }},
+		{`{"dynamic_client_registration_rules":{}}`, func(*store.TenantSettings) {}},
 		{`{"dynamic_client_registration_access":"initial_access_token"}`, func(s *store.TenantSettings) {
 			s.DynamicClientRegistrationAccess = store.AccessInitialToken
 		}},
@@ -184,12 +194,18 @@ func TestInvalidPatchesNameTheMember(t *testing.T) {
 		`{"flags":{"enable_dynamic_client_registration":"true"}}`: "flags.enable_dynamic_client_registration must be a boolean",
 		`{"flags":{"enable_dynamic_client_registration":null}}`:   "flags.enable_dynamic_client_registration must be a boolean",
 		`{"flags":{"enable_dynamic_client_registration":1}}`:      "flags.enable_dynamic_client_registration must be a boolean",
-		`{"flags":null}`:              "flags must be an object",
-		`{"flags":[]}`:                "flags must be an object",
-		`{"flags":true}`:              "flags must be an object",
-		`{"friendly_name":1}`:         "friendly_name must be a string",
-		`{"friendly_name":["a"]}`:     "friendly_name must be a string",
-		`{"friendly_name":"a\u0007"}`: "friendly_name",
+		`{"flags":null}`:      "flags must be an object",
+		`{"flags":[]}`:        "flags must be an object",
+		`{"flags":true}`:      "flags must be an object",
+		`{"friendly_name":1}`: "friendly_name must be a string",
+		`{"dynamic_client_registration_rules":[]}`:                                                         "dynamic_client_registration_rules must be an object",
+		`{"dynamic_client_registration_rules":{"grants":[]}}`:                                              "dynamic_client_registration_rules.grants",
+		`{"dynamic_client_registration_rules":{"scopes":"openid"}}`:                                        "dynamic_client_registration_rules.scopes must be",
+		`{"dynamic_client_registration_rules":{"grant_types":["password"]}}`:                               "dynamic_client_registration_rules grant_types must have none but",
+		`{"dynamic_client_registration_rules":{"redirect_hosts":["*.com"]}}`:                               "dynamic_client_registration_rules redirect_hosts must have hosts",
+		`{"dynamic_client_registration_rules":{"logos":"all"}}`:                                            "dynamic_client_registration_rules logos must be",
+		`{"friendly_name":["a"]}`:                                                                          "friendly_name must be a string",
+		`{"friendly_name":"a\u0007"}`:                                                                      "friendly_name",
 		`{"friendly_name":"` + strings.Repeat("ä", 257) + `"}`:                                             "friendly_name",
 		`{"picture_url":"javascript:alert(1)"}`:                                                            "picture_url",
 		`{"picture_url":"data:image/png;base64,AA"}`:                                                       "picture_url",

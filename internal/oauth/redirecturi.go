@@ -3,6 +3,7 @@ package oauth
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -94,6 +95,28 @@ func isLoopbackHost(host string) bool {
 	}
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.Zone() == "" && addr.IsLoopback() && !addr.Is4In6()
+}
+
+// RedirectHost returns the host that a redirect URI is known by in rules: in lower
+// case, with the port unless it is the scheme's own or that of a loopback URI. It is
+// empty if the URI has no host.
+func RedirectHost(uri string) string {
+	kind, err := ClassifyRedirectURI(uri)
+	if err != nil || kind == RedirectPrivate {
+		return ""
+	}
+	u, err := url.Parse(uri)
+	if err != nil {
+		return ""
+	}
+	host := strings.ToLower(u.Host)
+	switch {
+	case kind == RedirectLoopback: // RFC 8252 §7.3: any port
+		return strings.TrimSuffix(host, ":"+u.Port())
+	case u.Scheme == "https":
+		return strings.TrimSuffix(host, ":443")
+	}
+	return host
 }
 
 // PrivateSchemeHasDot reports whether the scheme of a private-use URI follows
