@@ -155,6 +155,9 @@ type RegistrationConfig struct {
 	Policy dcr.Policy
 	// Documents says which client ID metadata documents are accepted.
 	Documents dcr.DocumentPolicy
+	// ReusePublicClients answers an application without a secret that registers again,
+	// with the same metadata, with the client that it has.
+	ReusePublicClients bool
 	// Limiter decides which attempts go ahead, see [dcr.NewSharedLimiter] for one that
 	// holds on all nodes. Nil: one of this process, with Rate.
 	Limiter dcr.Limiter

@@ -67,7 +67,7 @@ func New(cfg Config) (*Provider, error) {
 	if p.registrar, err = dcr.New(dcr.Config{
 		Stores: cfg.Stores, UncachedClients: uncachedClients, Tenants: p.tenants, Secrets: cfg.secrets(), Outbound: outbound,
 		Redirects: cfg.Registration.Redirects, Limiter: cfg.Registration.Limiter, Rate: cfg.Registration.Rate, InsecureUnsignedIDTokens: cfg.InsecureUnsignedIDTokens,
-		Lifecycle: cfg.Registration.Lifecycle, Policy: cfg.Registration.Policy, Documents: cfg.Registration.Documents,
+		Lifecycle: cfg.Registration.Lifecycle, Policy: cfg.Registration.Policy, ReusePublicClients: cfg.Registration.ReusePublicClients, Documents: cfg.Registration.Documents,
 		SoftwareIssuers: cfg.Registration.SoftwareIssuers, RequireSoftwareStatement: cfg.Registration.RequireSoftwareStatement,
 		TrustedProxies: cfg.TrustedProxies, Audit: cfg.Audit, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {

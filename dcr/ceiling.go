@@ -22,6 +22,9 @@ type population struct {
 	// registered since it last counted. Before the first time it is unknown.
 	known            bool
 	count, uncounted int
+	// pending is how many of them are admitted and perhaps not stored yet: a count of
+	// the store may or may not see them.
+	pending int
 	// looking is closed when the request that counts and evicts is done. Nil: none
 	// does.
 	looking chan struct{}
@@ -34,43 +37,49 @@ type population struct {
 const recheckFull = 5 * time.Second
 
 // makeRoom prepares for one more provisional client of the tenant. If there are too
-// many it removes the oldest of those that had their time.
-func (r *Registrar) makeRoom(ctx context.Context, tenant string) error {
+// many it removes the oldest of those that had their time. When the client is stored,
+// or not to be, the caller tells it to what is returned.
+func (r *Registrar) makeRoom(ctx context.Context, tenant string) (*population, error) {
 	if r.cfg.Stores.ClientSweeper == nil {
 		r.warnSweeper.Do(func() {
 			r.cfg.Logger.WarnContext(ctx, "dcr: the stores have no ClientSweeper; applications that register are kept for ever")
 		})
-		return nil
+		return nil, nil
 	}
 	if r.lifecycle.MaxProvisional < 0 {
-		return nil
+		return nil, nil
 	}
 	now := r.now()
 	for {
-		p, looking, err := r.ceiling.enter(tenant, r.lifecycle.MaxProvisional, now)
-		if err != nil || p == nil && looking == nil {
-			return err
-		}
-		if p != nil {
+		p, look, looking, err := r.ceiling.enter(tenant, r.lifecycle.MaxProvisional, now)
+		switch {
+		case err != nil:
+			return nil, err
+		case look:
 			count, full, err := r.evict(ctx, tenant, now)
 			r.ceiling.leave(p, count, full, now, err)
 			if err == nil && full.After(now) {
 				err = tooManyProvisional(full.Sub(now))
 			}
-			return err
+			if err != nil {
+				return nil, err
+			}
+			return p, nil
+		case p != nil:
+			return p, nil
 		}
 		select {
 		case <-looking:
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }
 
-// enter counts one more client. If p is returned the caller has to look at the store
-// and to leave; if looking is returned, another request does, and whether there is
+// enter counts one more client. If look is set the caller has to look at the store and
+// to leave first; if looking is returned, another request does, and whether there is
 // room is known when it is done.
-func (c *ceiling) enter(tenant string, most int, now time.Time) (p *population, looking <-chan struct{}, err error) {
+func (c *ceiling) enter(tenant string, most int, now time.Time) (p *population, look bool, looking <-chan struct{}, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p = c.tenants[tenant]; p == nil {
@@ -80,17 +89,28 @@ func (c *ceiling) enter(tenant string, most int, now time.Time) (p *population, 
 	over := p.count >= most
 	switch {
 	case p.full.After(now) && p.recheck.After(now):
-		return nil, nil, tooManyProvisional(p.full.Sub(now))
+		return nil, false, nil, tooManyProvisional(p.full.Sub(now))
 	case p.looking != nil && over:
-		return nil, p.looking, nil
+		return nil, false, p.looking, nil
 	case p.looking == nil && (over || !p.known || p.uncounted >= most/8):
 		p.looking = make(chan struct{})
 		p.uncounted = 0
-		return p, nil, nil
+		return p, true, nil, nil
 	}
 	p.count++
 	p.uncounted++
-	return nil, nil, nil
+	p.pending++
+	return p, false, nil, nil
+}
+
+// done notes that a client was stored, or will not be. p is nil where nothing counts.
+func (c *ceiling) done(p *population) {
+	if p == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.pending--
 }
 
 // leave notes what a request found in the store.
@@ -103,8 +123,12 @@ func (c *ceiling) leave(p *population, count int, full, now time.Time, err error
 		return
 	}
 	p.known, p.full, p.recheck = true, full, now.Add(recheckFull)
-	p.uncounted++ // with those that registered meanwhile
-	p.count = count + p.uncounted
+	if !full.After(now) {
+		p.uncounted++ // with those that registered meanwhile
+		p.pending++
+	}
+	// Some of those may be in count already; better one too many than one too few.
+	p.count = count + p.pending
 }
 
 func tooManyProvisional(wait time.Duration) error {

@@ -61,6 +61,12 @@ type Config struct {
 	// Documents says which client ID metadata documents are accepted.
 	Documents DocumentPolicy
 
+	// ReusePublicClients answers an application without a secret that registers again,
+	// with the same metadata at the same tenant, with the client that it has. It holds
+	// where applications do not manage their registration. Such answers have no
+	// client_id_issued_at, so that nobody learns whether somebody was there before.
+	ReusePublicClients bool
+
 	// Limiter decides which attempts to register go ahead. Nil: a limiter of this
 	// process with the rate of Rate.
 	Limiter Limiter
@@ -123,6 +129,8 @@ type Registrar struct {
 	documents *documentCache
 	revisions *seal.Box
 
+	identifiers *seal.Box
+
 	warnProxy, warnSweeper sync.Once
 }
 
@@ -152,6 +160,10 @@ func New(cfg Config) (*Registrar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dcr: Config.Secrets: %w", err)
 	}
+	identifiers, err := seal.New("client-identifier", cfg.Secrets...)
+	if err != nil {
+		return nil, fmt.Errorf("dcr: Config.Secrets: %w", err)
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -163,7 +175,7 @@ func New(cfg Config) (*Registrar, error) {
 	}
 	r := &Registrar{
 		cfg: cfg, limiter: cfg.Limiter, secrets: secrets, uncached: cfg.UncachedClients,
-		sectors: newSectorFetcher(cfg.Outbound, cfg.Now), lifecycle: lifecycle, revisions: revisions,
+		sectors: newSectorFetcher(cfg.Outbound, cfg.Now), lifecycle: lifecycle, revisions: revisions, identifiers: identifiers,
 	}
 	r.documents = &documentCache{
 		fetcher: newDocumentFetcher(cfg.Outbound, r.now, cfg.Logger), parse: r.parseDocument, tenants: map[string]*tenantDocuments{},

@@ -93,10 +93,18 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request, t *tenant
 	if err := r.checkSectorDocument(req.Context(), m); err != nil {
 		return nil, err
 	}
+	reusable := r.reusable(t, m, access)
+	if reusable {
+		if again, err := r.registeredBefore(req, m, scope); again != nil || err != nil {
+			return again, err
+		}
+	}
 	if access == nil { // whoever was invited does not wait for strangers
-		if err := r.makeRoom(req.Context(), t.ID()); err != nil {
+		room, err := r.makeRoom(req.Context(), t.ID())
+		if err != nil {
 			return nil, err
 		}
+		defer r.ceiling.done(room)
 	}
 	token := ""
 	if r.configurationURL(t) != "" {
@@ -110,6 +118,12 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request, t *tenant
 		}
 	}
 	secret, err := r.createWith(req.Context(), m, access)
+	if reusable && errors.Is(err, store.ErrExists) { // at the same time
+		if again, err := r.registeredBefore(req, m, scope); again != nil || err != nil {
+			return again, err
+		}
+		secret, err = r.createWith(req.Context(), m, access)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +138,25 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request, t *tenant
 	if token != "" {
 		info = r.managedInformation(t, &m.client, secret, scope, token)
 	}
+	if reusable {
+		info.ClientIDIssuedAt = 0 // as later, so that the first answer looks like all
+	}
 	return &info, nil
+}
+
+// registeredBefore answers a registration with the client that the application has,
+// nil if it has none.
+func (r *Registrar) registeredBefore(req *http.Request, m *metadata, scope string) (*clientInformation, error) {
+	m.client.ID = ""
+	record, err := r.reuse(req.Context(), m)
+	if record == nil || err != nil {
+		return nil, err
+	}
+	m.client.ID = record.ID
+	if m.rare {
+		m.client.Metadata = &m.extra
+	}
+	return r.reused(req.Context(), r.registrant(req), m, scope), nil
 }
 
 // read reads a registration into m, and what a trusted issuer says of it.

@@ -12,7 +12,7 @@ type clientInformation struct {
 	ClientSecret          string   `json:"client_secret,omitempty"`
 	RedirectURIs          []string `json:"redirect_uris,omitempty"`
 	ClientSecretExpiresAt *int64   `json:"client_secret_expires_at,omitempty"`
-	ClientIDIssuedAt      int64    `json:"client_id_issued_at"`
+	ClientIDIssuedAt      int64    `json:"client_id_issued_at,omitempty"`
 	// RFC 7592 §3: both or neither.
 	RegistrationAccessToken string `json:"registration_access_token,omitempty"`
 	RegistrationClientURI   string `json:"registration_client_uri,omitempty"`
