@@ -2,6 +2,7 @@ package opkit_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,11 +22,13 @@ type faultWorld struct {
 	admin string   // a token for the whole management API
 	user  *browser // whose login costs a password hash, once
 	app   registered
+	site  *site // where applications publish what they are
+	sites int   // that have done so
 }
 
 func newFaultWorld(t *testing.T) *faultWorld {
-	w := &faultWorld{faults: &faults{at: -1}, user: newBrowser(t)}
-	w.world = newWorld(t, options{permissive: true, stores: w.around(memstore.New().Stores())})
+	w := &faultWorld{faults: &faults{at: -1}, user: newBrowser(t), site: newSite(t)}
+	w.world = newWorld(t, options{permissive: true, stores: w.around(memstore.New().Stores()), config: outboundTo(w.site.Server, "127.0.0.0/8")})
 	w.t = t
 	ctx := t.Context()
 	tn, err := w.provider.Tenants().Tenant(ctx, tenant.DefaultID)
@@ -56,7 +59,7 @@ func newFaultWorld(t *testing.T) *faultWorld {
 	}
 	w.admin = w.token(registered{id: administrator, secret: machineSecret}, "grant_type", "client_credentials",
 		"audience", tn.ManagementAudience()).json(t)["access_token"].(string)
-	if res := w.manage(http.MethodPatch, "/tenants/settings", `{"flags":{"enable_dynamic_client_management":true}}`); res.StatusCode != http.StatusOK {
+	if res := w.manage(http.MethodPatch, "/tenants/settings", `{"flags":{"enable_dynamic_client_management":true,"client_id_metadata_document_registration":true}}`); res.StatusCode != http.StatusOK {
 		t.Fatalf("settings: %d %s", res.StatusCode, res.body)
 	}
 	return w
@@ -92,6 +95,18 @@ func (w *faultWorld) application() registered {
 	}
 	w.authorize(w.app)
 	return w.app
+}
+
+// published returns an application that nobody has named yet, known by its document.
+func (w *faultWorld) published() registered {
+	w.t.Helper()
+	w.sites++
+	path := fmt.Sprintf("/%d.json", w.sites)
+	app := registered{id: w.site.URL + path, redirectURI: w.site.URL + "/cb"}
+	w.site.serve(map[string]page{path: {"application/json", string(marshal(w.t, map[string]any{
+		"client_id": app.id, "client_name": "Published", "redirect_uris": []string{app.redirectURI}, "scope": "openid offline_access of:an-api", // the last makes a store be asked
+	})), 0}})
+	return app
 }
 
 // offline registers an application and gets tokens for it.

@@ -48,6 +48,16 @@ var faultsInTheBrowser = []faultScenario{
 		page := b.login(b.get(w.authorizeURL(w.register(nil))), "ada", password)
 		return func() *response { return b.decide(page, "deny") }
 	}},
+	{name: "authorize, by a document", prepare: func(w *faultWorld) func() *response {
+		app := w.published()
+		return func() *response { return newBrowser(w.t).get(w.authorizeURL(app)) }
+	}},
+	// Only now is there a record. What the user allowed is allowed.
+	{name: "consent, by a document", stays: "CreateClient CreateGrant", want: http.StatusSeeOther, prepare: func(w *faultWorld) func() *response {
+		w.application()
+		page := w.user.get(w.authorizeURL(w.published()))
+		return func() *response { return w.user.decide(page, "allow") }
+	}},
 	{name: "applications", prepare: func(w *faultWorld) func() *response {
 		w.application()
 		return func() *response { return w.user.get(w.endpoint.Applications) }
@@ -131,6 +141,13 @@ var faultsAtEndpoints = []faultScenario{
 	}},
 	{name: "refresh", prepare: func(w *faultWorld) func() *response {
 		app, tokens := w.offline()
+		return func() *response {
+			return w.token(app, "grant_type", "refresh_token", "refresh_token", tokens["refresh_token"].(string))
+		}
+	}},
+	{name: "refresh, by a document", prepare: func(w *faultWorld) func() *response {
+		app := w.published()
+		tokens := w.redeem(app, w.authorize(app, "scope", "openid offline_access").Get("code")).json(w.t)
 		return func() *response {
 			return w.token(app, "grant_type", "refresh_token", "refresh_token", tokens["refresh_token"].(string))
 		}
