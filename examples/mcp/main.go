@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	rand.Read(secret)
 	password := rand.Text()
 	base := "http://" + listener.Addr().String()
-	handler, background, err := newHandler(ctx, opkit.Config{Issuer: base, Secret: secret, Logger: slog.New(slog.NewTextHandler(stderr, nil))}, password)
+	handler, p, err := newHandler(ctx, opkit.Config{Issuer: base, Secret: secret, Logger: slog.New(slog.NewTextHandler(stderr, nil))}, password)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer cancel()
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 2)
-	go func() { ended <- background(ctx) }()
+	go func() { ended <- p.Run(ctx) }()
 	go func() { ended <- server.Serve(listener) }()
 	select {
 	case <-ctx.Done():
@@ -71,8 +71,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return errors.Join(err, server.Close())
 }
 
-// newHandler returns all that the process serves, and the provider's background work.
-func newHandler(ctx context.Context, cfg opkit.Config, password string) (http.Handler, func(context.Context) error, error) {
+// newHandler returns all that the process serves, and the provider within.
+func newHandler(ctx context.Context, cfg opkit.Config, password string) (http.Handler, *opkit.Provider, error) {
 	resource := cfg.Issuer + mcpPath
 	p, err := newProvider(ctx, cfg, resource)
 	if err != nil {
@@ -89,5 +89,5 @@ func newHandler(ctx context.Context, cfg opkit.Config, password string) (http.Ha
 	mux.Handle(mcpPath, protected)
 	mux.Handle("/.well-known/oauth-protected-resource"+mcpPath, metadata)
 	mux.Handle("/", p)
-	return mux, p.Run, nil
+	return mux, p, nil
 }

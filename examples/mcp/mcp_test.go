@@ -31,14 +31,16 @@ import (
 
 	"github.com/opkit/opkit"
 	"github.com/opkit/opkit/examples/internal/browser"
+	"github.com/opkit/opkit/tenant"
 )
 
 const password = "correct horse battery staple"
 
 // world is the running example. It keeps every request that the provider got.
 type world struct {
-	t    *testing.T
-	base string
+	t        *testing.T
+	base     string
+	provider *opkit.Provider
 
 	mu       sync.Mutex
 	requests []recorded
@@ -52,6 +54,15 @@ type recorded struct {
 }
 
 func start(t *testing.T, change func(*opkit.Config)) *world {
+	t.Helper()
+	return serve(t, change, func(w *world, cfg opkit.Config) (handler http.Handler, err error) {
+		handler, w.provider, err = newHandler(t.Context(), cfg, password)
+		return handler, err
+	})
+}
+
+// serve starts what build makes of the configuration.
+func serve(t *testing.T, change func(*opkit.Config), build func(*world, opkit.Config) (http.Handler, error)) *world {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -67,7 +78,7 @@ func start(t *testing.T, change func(*opkit.Config)) *world {
 	if change != nil {
 		change(&cfg)
 	}
-	handler, _, err := newHandler(t.Context(), cfg, password)
+	handler, err := build(w, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,8 +235,8 @@ func TestGoSDKRegistersAndStepsUp(t *testing.T) {
 		t.Fatalf("%+v", registrations)
 	}
 	golden(t, "go-registration.json", registrations[0].body)
-	if len(c.opened) != 1 || c.opened[0].Get("resource") != w.base+mcpPath || c.opened[0].Get("scope") != "notes:read offline_access" ||
-		c.opened[0].Get("code_challenge_method") != "S256" || !strings.HasPrefix(c.opened[0].Get("client_id"), "tpc_") {
+	golden(t, "go-requests.json", w.shapes(c.opened[0], w.to("/oauth/token")))
+	if len(c.opened) != 1 || !strings.HasPrefix(c.opened[0].Get("client_id"), "tpc_") {
 		t.Errorf("authorization requests %v", c.opened)
 	}
 	if got := c.call(t, "add_note", map[string]any{"text": "from Go"}); cmp.Diff([]string{"from Go"}, got) != "" {
@@ -349,6 +360,12 @@ func TestTypeScriptSDK(t *testing.T) {
 				args = append(args, id)
 			}
 			said := node(t, args, func(message map[string]any) string {
+				if client, ok := message["forget"].(string); ok {
+					if err := w.provider.Clients().DeleteClient(t.Context(), tenant.DefaultID, client); err != nil {
+						t.Error(err)
+					}
+					return "forgotten"
+				}
 				address, ok := message["open"].(string)
 				if !ok {
 					return ""
@@ -378,32 +395,74 @@ func TestTypeScriptSDK(t *testing.T) {
 			has(map[string]any{"before": map[string]any{"notes": []any{}}})
 			has(map[string]any{"after": map[string]any{"notes": []any{"from TypeScript"}}})
 			has(map[string]any{"refreshed": map[string]any{"notes": []any{"from TypeScript"}}})
-			if opened != 3 || last["done"] != true {
+			authorizations, registered := 3, 0
+			if id == "" {
+				// Two clients, and one of them again after it was forgotten.
+				authorizations, registered = 4, 3
+				has(map[string]any{"invalidated": "all"})
+				has(map[string]any{"again": map[string]any{"notes": []any{"from TypeScript"}}})
+			}
+			if opened != authorizations || last["done"] != true {
 				t.Errorf("%d authorizations, then %v", opened, last)
 			}
 			registrations := w.to("/oidc/register")
-			if id == "" {
-				if len(registrations) != 2 { // as two clients
-					t.Fatalf("%+v", registrations)
-				}
-				golden(t, "typescript-registration.json", registrations[0].body)
-			} else if len(registrations) != 0 {
-				t.Errorf("%+v", registrations)
+			if len(registrations) != registered {
+				t.Fatalf("%+v", registrations)
 			}
-			refreshed := 0
-			for _, r := range w.to("/oauth/token") {
-				if r.status != http.StatusOK {
+			redeemed := w.to("/oauth/token")
+			if id == "" {
+				golden(t, "typescript-registration.json", registrations[0].body)
+				golden(t, "typescript-requests.json", w.shapes(w.to("/authorize")[0].query, redeemed))
+			}
+			refreshed, refused := 0, 0
+			for _, r := range redeemed {
+				switch {
+				case r.status == http.StatusUnauthorized && r.form.Get("grant_type") == "refresh_token":
+					refused++ // of the client that was forgotten
+				case r.status != http.StatusOK:
 					t.Errorf("%+v", r)
-				}
-				if r.form.Get("grant_type") == "refresh_token" {
+				case r.form.Get("grant_type") == "refresh_token":
 					refreshed++
 				}
 			}
-			if refreshed == 0 {
-				t.Error("no token was refreshed")
+			if refreshed == 0 || refused != registered/3 {
+				t.Errorf("%d tokens were refreshed, %d were not", refreshed, refused)
 			}
 		})
 	}
+}
+
+// shapes returns an authorization request, and the first token request of each grant
+// type, without what differs from run to run.
+func (w *world) shapes(authorization url.Values, redeemed []recorded) string {
+	w.t.Helper()
+	plain := func(values url.Values) map[string]string {
+		shape := map[string]string{}
+		for name := range values {
+			switch value := values.Get(name); name {
+			case "client_id", "client_secret", "code", "code_challenge", "code_verifier", "refresh_token", "state":
+				shape[name] = "*"
+			case "scope": // in no particular order
+				scopes := strings.Fields(value)
+				slices.Sort(scopes)
+				shape[name] = strings.Join(scopes, " ")
+			default:
+				shape[name] = strings.ReplaceAll(value, w.base, "http://server")
+			}
+		}
+		return shape
+	}
+	all := map[string]map[string]string{"authorize": plain(authorization)}
+	for _, r := range redeemed {
+		if grant := r.form.Get("grant_type"); all[grant] == nil {
+			all[grant] = plain(r.form)
+		}
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(text)
 }
 
 // golden compares what a client sent with what it is known to send.
@@ -442,14 +501,16 @@ func node(t *testing.T, args []string, answer func(map[string]any) string) []map
 		if modules.dir, modules.err = os.MkdirTemp("", "opkit-mcp-"); modules.err != nil {
 			return
 		}
-		cmd := exec.Command("npm", "install", "--prefix", modules.dir, "--no-save", "--no-audit", "--no-fund", "--no-package-lock",
-			"--ignore-scripts", "--loglevel=error", "@modelcontextprotocol/sdk@1.32.2")
+		if modules.err = os.CopyFS(modules.dir, os.DirFS("testdata/npm")); modules.err != nil {
+			return
+		}
+		cmd := exec.Command("npm", "ci", "--prefix", modules.dir, "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
 		cmd.Env = append(os.Environ(), "NPM_CONFIG_UPDATE_NOTIFIER=false")
 		modules.out, modules.err = cmd.CombinedOutput()
 	})
 	if modules.err != nil {
 		t.Logf("%s", modules.out)
-		notRun(t, "the npm package @modelcontextprotocol/sdk could not be installed: "+modules.err.Error())
+		notRun(t, "the packages of testdata/npm could not be installed: "+modules.err.Error())
 	}
 	script, err := os.ReadFile("testdata/client.mjs")
 	if err != nil {

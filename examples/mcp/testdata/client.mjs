@@ -68,5 +68,13 @@ const refreshing = new Provider(true);
 await attempt(refreshing, tool("list_notes"));
 refreshing.saved = { ...refreshing.saved, access_token: "x." + refreshing.saved.access_token };
 say({ refreshed: (await attempt(refreshing, tool("list_notes"))).structuredContent });
+
+if (!documentURL) {
+  // Its registration is gone: the refresh token is refused with invalid_client.
+  say({ forget: refreshing.client.client_id });
+  await lines.next();
+  refreshing.saved = { ...refreshing.saved, access_token: "x." + refreshing.saved.access_token };
+  say({ again: (await attempt(refreshing, tool("list_notes"))).structuredContent });
+}
 say({ done: true });
 process.exit(0);
