@@ -50,7 +50,7 @@ func New(cfg Config) (*Provider, error) {
 	if p.tenants, err = tenant.New(tenant.Config{
 		Stores: tenantStores, KeyStaleness: cfg.CacheStaleness, Keys: cfg.Keys,
 		TokenLifetime: max(cfg.Lifetimes.AccessToken, cfg.Lifetimes.IDToken), Secrets: cfg.secrets(), Issuer: cfg.Issuer, Settings: cfg.Settings,
-		Resolver: cfg.Resolver, Endpoints: cfg.Endpoints, Capabilities: capabilities(&cfg), Now: cfg.Now, Logger: cfg.Logger,
+		Resolver: cfg.Resolver, Endpoints: cfg.Endpoints, Capabilities: capabilities(&cfg), Audit: cfg.Audit, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func New(cfg Config) (*Provider, error) {
 		Stores: cfg.Stores, Tenants: p.tenants, Hosts: cfg.Hosts, ACR: cfg.ACR,
 		Argon2id: cfg.Passwords.Argon2id, PasswordConcurrency: cfg.Passwords.Concurrency,
 		PasswordQueue: cfg.Passwords.Queue, LegacyPassword: cfg.Passwords.Legacy, BreachedPassword: cfg.Passwords.Breached,
-		Now: cfg.Now, Logger: cfg.Logger,
+		Audit: cfg.Audit, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func New(cfg Config) (*Provider, error) {
 		CodeLifetime:             cfg.Lifetimes.Code, AccessTokenLifetime: cfg.Lifetimes.AccessToken, IDTokenLifetime: cfg.Lifetimes.IDToken,
 		RefreshTokenIdle: cfg.Lifetimes.RefreshTokenIdle, RefreshTokenAbsolute: cfg.Lifetimes.RefreshTokenAbsolute,
 		RefreshTokenLeeway: cfg.Lifetimes.RefreshTokenLeeway,
-		Now:                cfg.Now, Logger: cfg.Logger,
+		Audit:              cfg.Audit, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func New(cfg Config) (*Provider, error) {
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, Tokens: p.tokens,
 		Clients: p.registrar.CurrentClients(), ClientAuth: clientAuth,
 		TrustedProxies: cfg.TrustedProxies, Secrets: cfg.secrets(), Pages: cfg.Pages, InsecureHotlinkLogos: cfg.InsecureHotlinkLogos,
-		Mailer: cfg.Mailer, Outbound: outbound, Now: cfg.Now, Logger: cfg.Logger,
+		Mailer: cfg.Mailer, Outbound: outbound, Audit: cfg.Audit, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}

@@ -41,18 +41,15 @@ const (
 	SignIn Type = "user.sign_in"
 	// Consent is the answer of a user to what an application asked for.
 	Consent Type = "user.consent"
-	// GrantRevocation is that of what a user allowed an application. Subject is the
-	// grant.
+	// GrantRevocation is the end of what a user allowed an application, by the user's own
+	// hand. Subject is the grant.
 	GrantRevocation Type = "grant.revocation"
 	// CodeReuse and RefreshTokenReuse are attempts to use what was used before: all
 	// tokens that came of it are dead. Subject is the grant.
 	CodeReuse         Type = "code.reuse"
 	RefreshTokenReuse Type = "refresh_token.reuse"
-	// TokenRequest is a refused request to the token endpoint. One that succeeds is no
-	// event.
-	TokenRequest Type = "token.request"
-
-	// KeyRotation and KeyRevocation are about signing keys. Subject is the key.
+	// KeyRotation is the publication of a new signing key, the first one included, and
+	// KeyRevocation the end of one before its time. Subject is the key.
 	KeyRotation   Type = "signing_key.rotation"
 	KeyRevocation Type = "signing_key.revocation"
 	// Management is another change by an administrator. Reasons say what was done, and
@@ -114,6 +111,13 @@ type Event struct {
 // event refers to.
 type Sink interface {
 	Record(ctx context.Context, e Event)
+}
+
+// Emit gives e to s, unless that is nil.
+func Emit(ctx context.Context, s Sink, e Event) {
+	if s != nil {
+		s.Record(ctx, e)
+	}
 }
 
 // LogValue implements [slog.LogValuer]: a group without what is empty.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -171,6 +172,9 @@ func (a *Authorizer) removeGrants(ctx context.Context, t *tenant.Tenant, userID 
 		}
 		a.cfg.Logger.InfoContext(ctx, "a user removed the access of a client",
 			"tenant", t.ID(), "user", userID, "client_id", grant.ClientID, "audience", grant.Audience)
+		audit.Emit(ctx, a.cfg.Audit, audit.Event{
+			Time: a.now(), TenantID: t.ID(), Type: audit.GrantRevocation, Outcome: audit.Allowed, ClientID: grant.ClientID, UserID: userID, Subject: grant.ID,
+		})
 		removed = &grant
 	}
 	return removed, nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/internal/clientauth"
 	"github.com/opkit/opkit/internal/httpx"
@@ -63,6 +64,10 @@ type Config struct {
 
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
+	// Audit receives sign-ins and what users allow, see package audit, while requests
+	// wait. Nil: nobody does.
+	Audit audit.Sink
+
 	// Logger receives internal errors. Nil: they are discarded.
 	Logger *slog.Logger
 }

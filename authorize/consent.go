@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/token"
@@ -131,6 +132,7 @@ func (a *Authorizer) Consent() http.Handler {
 			return
 		}
 		if form.Get("decision") != "allow" {
+			a.emit(r, t, audit.Event{Type: audit.Consent, Outcome: audit.Refused, ClientID: q.client.ID, Code: oauth.CodeAccessDenied})
 			a.refuse(w, r, q, oauth.Errorf(oauth.CodeAccessDenied, "the user refused"))
 			return
 		}
@@ -156,6 +158,9 @@ func (a *Authorizer) Consent() http.Handler {
 			a.refuse(w, r, q, err)
 			return
 		}
+		a.emit(r, t, audit.Event{
+			Type: audit.Consent, Outcome: audit.Allowed, ClientID: q.client.ID, UserID: s.user.ID, Reasons: []string{"scope: " + q.consentScope().String()},
+		})
 		a.complete(w, r, q, s, grant)
 	})
 }

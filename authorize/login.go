@@ -145,6 +145,7 @@ func (a *Authorizer) login(w http.ResponseWriter, r *http.Request, q *request, u
 	}
 	user, err := a.cfg.Connections.Authenticate(r.Context(), q.tenant, chosen, state.login, password)
 	if err != nil {
+		a.emitFailedLogin(r, q, chosen.ID, err)
 		a.showFailedLogin(w, r, q, usable, state, err)
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
@@ -184,6 +185,7 @@ func (a *Authorizer) startSession(w http.ResponseWriter, r *http.Request, q *req
 	cookie.MaxAge = int(hours(q.tenant.Settings().SessionLifetime, defaultSessionLifetime) / time.Second)
 	http.SetCookie(w, cookie)
 	a.noteSession(w, r, q, &s)
+	a.emit(r, q.tenant, audit.Event{Type: audit.SignIn, Outcome: audit.Allowed, ClientID: q.client.ID, UserID: p.userID, Subject: p.connectionID})
 	return s, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
@@ -116,6 +117,10 @@ type Config struct {
 
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
+	// Audit receives what administrators change, see package audit, while requests wait. Nil:
+	// nobody does.
+	Audit audit.Sink
+
 	// Logger receives failures and what administrators do. Nil: discarded.
 	Logger *slog.Logger
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/management"
 	"github.com/opkit/opkit/store"
@@ -359,4 +360,7 @@ func (d *Directory) deleteUser(w http.ResponseWriter, r *http.Request, caller ma
 // auditUser records what an administrator did.
 func (d *Directory) auditUser(r *http.Request, caller management.Caller, what, id string) {
 	d.cfg.Logger.InfoContext(r.Context(), what, "tenant", caller.TenantID, "client_id", caller.ClientID, "user", id)
+	audit.Emit(r.Context(), d.cfg.Audit, audit.Event{
+		Time: d.now(), TenantID: caller.TenantID, Type: audit.Management, Outcome: audit.Allowed, Actor: caller.ClientID, UserID: id, Reasons: []string{what},
+	})
 }

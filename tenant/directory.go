@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/management"
 	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
@@ -61,6 +62,10 @@ type Config struct {
 
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
+
+	// Audit receives what administrators change, see package audit, while requests wait. Nil:
+	// nobody does.
+	Audit audit.Sink
 
 	// Logger receives internal errors and warnings. Nil: they are discarded.
 	Logger *slog.Logger

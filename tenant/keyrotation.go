@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/store"
 )
 
@@ -162,6 +163,7 @@ func (d *Directory) keepKey(ctx context.Context, k *signingKey) error {
 	case err == nil:
 		d.cfg.Logger.InfoContext(ctx, "signing key published", "tenant", record.TenantID, "kid", record.ID,
 			"alg", record.Algorithm, "active_at", record.ActiveAt)
+		d.emitKey(ctx, audit.KeyRotation, record)
 		return nil
 	case !errors.Is(err, store.ErrExists):
 		return fmt.Errorf("tenant: storing a signing key: %w", err)
@@ -233,7 +235,14 @@ func (d *Directory) revokeKey(ctx context.Context, k *timedKey) error {
 		return fmt.Errorf("tenant: changing a signing key: %w", err)
 	}
 	d.cfg.Logger.WarnContext(ctx, "signing key revoked", "tenant", record.TenantID, "kid", record.ID, "alg", record.Algorithm)
+	d.emitKey(ctx, audit.KeyRevocation, &record)
 	return nil
+}
+
+func (d *Directory) emitKey(ctx context.Context, what audit.Type, k *store.SigningKey) {
+	audit.Emit(ctx, d.cfg.Audit, audit.Event{
+		Time: d.now(), TenantID: k.TenantID, Type: what, Outcome: audit.Allowed, Subject: k.ID, Reasons: []string{"algorithm " + k.Algorithm},
+	})
 }
 
 // changedMeanwhile reports whether a change was refused because the keys are not

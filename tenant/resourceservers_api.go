@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/management"
 	"github.com/opkit/opkit/store"
@@ -267,4 +268,7 @@ func (d *Directory) deleteAPI(w http.ResponseWriter, r *http.Request, caller man
 // audit records what an administrator did.
 func (d *Directory) audit(r *http.Request, caller management.Caller, what, id string) {
 	d.cfg.Logger.InfoContext(r.Context(), what, "tenant", caller.TenantID, "client_id", caller.ClientID, "id", id)
+	audit.Emit(r.Context(), d.cfg.Audit, audit.Event{
+		Time: d.now(), TenantID: caller.TenantID, Type: audit.Management, Outcome: audit.Allowed, Actor: caller.ClientID, Subject: id, Reasons: []string{what},
+	})
 }

@@ -206,7 +206,7 @@ func (d *Directory) patchSettings(w http.ResponseWriter, r *http.Request, caller
 	if err != nil {
 		return err
 	}
-	d.cfg.Logger.InfoContext(r.Context(), "tenant settings changed", "tenant", caller.TenantID, "client_id", caller.ClientID)
+	d.audit(r, caller, "tenant settings changed", caller.TenantID)
 	httpx.WriteJSON(w, http.StatusOK, viewSettings(&record.Settings))
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/internal/clientauth"
 	"github.com/opkit/opkit/internal/seal"
@@ -64,6 +65,10 @@ type Config struct {
 
 	// Now tells the time. Nil: [time.Now].
 	Now func() time.Time
+	// Audit receives what was used twice, see package audit, while requests wait. Nil:
+	// nobody does.
+	Audit audit.Sink
+
 	// Logger receives internal errors, replays and dropped claims. Nil: nothing
 	// is logged.
 	Logger *slog.Logger
@@ -93,6 +98,7 @@ type Issuer struct {
 
 	clock  func() time.Time
 	logger *slog.Logger
+	audit  audit.Sink
 }
 
 // New returns the issuer that cfg describes, or an error that names what is
@@ -112,7 +118,7 @@ func New(cfg Config) (*Issuer, error) {
 		stores: cfg.Stores, tenants: cfg.Tenants, connections: cfg.Connections, clientAuth: cfg.ClientAuth,
 		claims: cfg.Claims, userClaimsInIDToken: cfg.UserClaimsInIDToken, unsignedIDTokens: cfg.InsecureUnsignedIDTokens,
 		clock:  cfg.Now,
-		logger: cfg.Logger,
+		logger: cfg.Logger, audit: cfg.Audit,
 	}
 	if i.clock == nil {
 		i.clock = time.Now

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 )
@@ -132,7 +133,18 @@ func (i *Issuer) replayed(ctx context.Context, r *request, what, id string, fami
 	}
 	i.logger.WarnContext(ctx, what+" was presented again, everything that came of it is revoked",
 		"tenant", r.tenant.ID(), "client_id", r.client.ID, "family", id)
-	return i.revoke(ctx, r, id, accessTokenLifetime)
+	if err := i.revoke(ctx, r, id, accessTokenLifetime); err != nil {
+		return err
+	}
+	reused := audit.CodeReuse
+	if what == "refresh token" {
+		reused = audit.RefreshTokenReuse
+	}
+	audit.Emit(ctx, i.audit, audit.Event{
+		Time: r.now, TenantID: r.tenant.ID(), Type: reused, Outcome: audit.Refused, ClientID: r.client.ID, UserID: family.UserID, Subject: family.GrantID,
+		Code: oauth.CodeInvalidGrant, Reasons: []string{what + " was presented again, everything that came of it is revoked"},
+	})
+	return nil
 }
 
 // revocationTimeout bounds a revocation, which goes on when the request ends.
