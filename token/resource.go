@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/opkit/opkit/internal/httpx"
@@ -38,23 +37,30 @@ const resourceMetadataAge = 10 * time.Minute
 
 // MetadataPath returns the path, at the host of Resource, where clients look for the
 // document (RFC 9728 §3): /.well-known/oauth-protected-resource followed by the path of
-// Resource.
+// Resource, unless that is a slash alone.
 func (p ProtectedResource) MetadataPath() string {
 	const wellKnown = "/.well-known/oauth-protected-resource"
 	u, err := url.Parse(p.Resource)
-	if err != nil {
+	if err != nil || u.Path == "/" {
 		return wellKnown
 	}
-	return wellKnown + strings.TrimSuffix(u.EscapedPath(), "/")
+	// A slash at the end of a longer path is part of the identifier, and so of the
+	// address that clients make of it (RFC 9728 §3.1).
+	return wellKnown + u.EscapedPath()
 }
 
-// MetadataURL returns the address of the document, for [VerifierConfig].
+// MetadataURL returns the address of the document, for [VerifierConfig]: that of
+// MetadataPath, with the query of Resource if it has one.
 func (p ProtectedResource) MetadataURL() string {
 	u, err := url.Parse(p.Resource)
 	if err != nil {
 		return ""
 	}
-	return u.Scheme + "://" + u.Host + p.MetadataPath()
+	at := u.Scheme + "://" + u.Host + p.MetadataPath()
+	if u.RawQuery != "" {
+		at += "?" + u.RawQuery
+	}
+	return at
 }
 
 // Handler serves the document, which scripts of any origin may read. Mount it at

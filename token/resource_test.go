@@ -45,13 +45,16 @@ func TestProtectedResourceMetadata(t *testing.T) {
 	}
 }
 
-// RFC 9728 §3.1: the well-known path goes between host and path.
+// RFC 9728 §3.1: the well-known path goes between host and path or query. Only a slash
+// that follows the host goes.
 func TestWhereProtectedResourceMetadataIs(t *testing.T) {
 	for resource, want := range map[string]string{
 		"https://api.example.com":           "https://api.example.com/.well-known/oauth-protected-resource",
 		"https://api.example.com/":          "https://api.example.com/.well-known/oauth-protected-resource",
 		"https://api.example.com/mcp":       "https://api.example.com/.well-known/oauth-protected-resource/mcp",
-		"https://api.example.com/a/b/":      "https://api.example.com/.well-known/oauth-protected-resource/a/b",
+		"https://api.example.com/a/b/":      "https://api.example.com/.well-known/oauth-protected-resource/a/b/",
+		"https://api.example.com/a?b=c":     "https://api.example.com/.well-known/oauth-protected-resource/a?b=c",
+		"https://api.example.com/?b=c":      "https://api.example.com/.well-known/oauth-protected-resource?b=c",
 		"http://127.0.0.1:8080/mcp":         "http://127.0.0.1:8080/.well-known/oauth-protected-resource/mcp",
 		"https://api.example.com:8443/a%2F": "https://api.example.com:8443/.well-known/oauth-protected-resource/a%2F",
 	} {
