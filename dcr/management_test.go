@@ -239,6 +239,46 @@ func TestUsersAreAskedAgainWhenAnAdministratorChangesWhatTheySee(t *testing.T) {
 	}
 }
 
+// What a rule took away, or an administrator, does not come back with the next change.
+func TestAnAdministratorsChangeDoesNotWidenTheScope(t *testing.T) {
+	f := newFixture(t, options{config: func(c *Config) { c.Policy.Rules.Scopes = []string{"openid", "appointments"} }})
+	if _, err := f.registrar.cfg.Tenants.CreateClientGrant(t.Context(), store.ClientGrant{
+		TenantID: tenant.DefaultID, ClientID: store.DefaultForThirdParty, Audience: "appointments:api", SubjectType: store.SubjectUser,
+		Scopes: []string{"appointments", "read:contacts"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	info, registered := f.register(with(`"scope":"appointments"`))
+	if registered.Scope != "appointments" {
+		t.Fatalf("registered with %q", registered.Scope)
+	}
+	set := func(change func(*store.Client)) error {
+		_, _, err := f.registrar.UpdateClient(t.Context(), tenant.DefaultID, info.ClientID, func(c *store.Client) error { change(c); return nil })
+		return err
+	}
+	for _, step := range []struct {
+		name   string
+		change func(*store.Client)
+		want   string
+	}{
+		{"another member", func(c *store.Client) { c.Name = "Shop" }, "appointments"},
+		{"one of two scopes", func(c *store.Client) { c.Scope = "read:contacts" }, "read:contacts"},
+		{"after the API was deleted", func(c *store.Client) { c.Blocked = true }, "read:contacts"},
+	} {
+		if step.name == "after the API was deleted" {
+			if err := f.registrar.cfg.Tenants.DeleteAPI(t.Context(), tenant.DefaultID, "a1"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := set(step.change); err != nil || f.client(info.ClientID).Scope != step.want {
+			t.Errorf("%s: %q, %v", step.name, f.client(info.ClientID).Scope, err)
+		}
+	}
+	if err := set(func(c *store.Client) { c.Scope = "appointments" }); err == nil || f.client(info.ClientID).Scope != "read:contacts" {
+		t.Errorf("a scope that does not exist: %q, %v", f.client(info.ClientID).Scope, err)
+	}
+}
+
 func TestListsOfClientsAreFiltered(t *testing.T) {
 	f := newFixture(t, options{})
 	f.manage(clientScopes, "POST", "", `{"name":"a","app_type":"non_interactive"}`)

@@ -26,6 +26,8 @@ type metadata struct {
 	wasStated bool
 	// document is set for what an application publishes at its identifier.
 	document *documentMembers
+	// stranger is set where an application speaks for itself, and no administrator for it.
+	stranger bool
 	// caller is who sent it.
 	caller Caller
 	// narrowed says what is registered as less than was asked for, decided is what the

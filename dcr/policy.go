@@ -84,6 +84,7 @@ type Decision struct {
 // judge validates what an application wants to be, and applies the policies to it. It
 // is the one way for all that nobody set up.
 func (r *Registrar) judge(ctx context.Context, t *tenant.Tenant, m *metadata, occasion Occasion) error {
+	m.stranger = true
 	rules := [...]*store.RegistrationRules{&r.cfg.Policy.Rules, t.Settings().DynamicClientRegistrationRules}
 	if !m.client.FirstParty {
 		for _, rules := range rules {

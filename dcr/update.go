@@ -54,6 +54,12 @@ func (r *Registrar) updateClient(ctx context.Context, by requester, tenant, id s
 		changed.TenantID, changed.ID, changed.Dynamic = old.TenantID, old.ID, old.Dynamic
 		m := metadataOf(&changed)
 		m.issued = &issuedMembers{}
+		sameScope := changed.Scope == old.Scope
+		if sameScope {
+			// It was checked when it was set. If an API was deleted since, the client must
+			// not end up with no limit, nor be impossible to block.
+			m.client.Scope = ""
+		}
 		if err := checkLoginPage(&m.client); err != nil {
 			return store.Client{}, "", err
 		}
@@ -68,6 +74,9 @@ func (r *Registrar) updateClient(ctx context.Context, by requester, tenant, id s
 		next, secret := r.replaced(&old, m, false)
 		next.FirstParty, next.Blocked, next.Notes = m.client.FirstParty, m.client.Blocked, m.client.Notes
 		next.LoginPage = m.client.LoginPage
+		if sameScope {
+			next.Scope = old.Scope
+		}
 		if old.Document != nil {
 			decided := next.Client
 			decided.FirstParty, decided.Blocked, decided.Notes = old.FirstParty, old.Blocked, old.Notes

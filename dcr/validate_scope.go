@@ -19,7 +19,8 @@ var standardScope = strings.Join(oauth.StandardScopes, " ")
 // A strict client that registered itself with one scope of an API may ask for the
 // others that it is allowed, too (RFC 7591 §3.2.1): clients name what they need first,
 // and step up to more when a resource asks for it. What they get is decided by client
-// grants and by the user, not by what they said of themselves.
+// grants and by the user, not by what they said of themselves. What an administrator says
+// is meant as a limit.
 func (r *Registrar) checkScope(ctx context.Context, m *metadata) error {
 	if m.client.Scope == "" {
 		return nil
@@ -43,10 +44,10 @@ func (r *Registrar) checkScope(ctx context.Context, m *metadata) error {
 	narrowed := slices.DeleteFunc(requested, unknown.Has)
 	// A stranger's client that guessed, or read a resource's metadata, is registered
 	// as if it had named none; whoever sets a client up by hand wants to know.
-	if len(narrowed) == 0 && len(unknown) > 0 && !m.client.Dynamic {
+	if len(narrowed) == 0 && len(unknown) > 0 && !m.stranger {
 		return invalid("scope", "scope has no value that exists here; leave it out, or use some of %s and the scopes of an API", standardScope)
 	}
-	if m.restricted() {
+	if m.stranger && m.restricted() {
 		if narrowed, err = r.withAllowed(ctx, &m.client, narrowed, named); err != nil {
 			return err
 		}
