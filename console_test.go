@@ -323,6 +323,27 @@ func TestTheConsoleDoesWhatTheVisitorMay(t *testing.T) {
 	}
 }
 
+// strings.Split of an empty claim gives one empty text. At the token endpoint an empty
+// scope means all that the console's client has.
+func TestAVisitorWithAnEmptyScopeMayNothing(t *testing.T) {
+	w := newWorld(t, options{})
+	s := newConsole(w)
+	app := w.register(nil)
+	before := w.records()
+	for _, scopes := range [][]string{{""}, strings.Split("", " "), {"", ""}, {" "}, {"\t"}} {
+		s.visitor.Scopes = scopes
+		if res := s.send("/applications/one", "id", app.id, "action", "delete"); res.StatusCode != http.StatusForbidden {
+			t.Errorf("%q: %d %s", scopes, res.StatusCode, text(res.body))
+		}
+		if res := s.get(s.url + "/applications"); res.StatusCode != http.StatusForbidden {
+			t.Errorf("%q: %d %s", scopes, res.StatusCode, text(res.body))
+		}
+	}
+	if len(w.records()) != len(before) {
+		t.Error("an application is gone")
+	}
+}
+
 func TestTheConsoleAnswersItsOwnFormsOnly(t *testing.T) {
 	w := newWorld(t, options{})
 	s := newConsole(w)

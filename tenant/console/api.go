@@ -80,6 +80,9 @@ func (a *api) do(ctx context.Context, method, address, contentType, authorizatio
 // token returns a management token with the visitor's scopes.
 func (a *api) token(ctx context.Context, v *Visitor) (string, error) {
 	scopes := slices.Compact(slices.Sorted(slices.Values(v.Scopes)))
+	// An empty text is no scope, but what splitting an empty list gives. A request for
+	// an empty scope is one for everything (RFC 6749 §3.3).
+	scopes = slices.DeleteFunc(scopes, func(scope string) bool { return strings.TrimSpace(scope) == "" })
 	if len(scopes) == 0 {
 		return "", errForbidden
 	}
