@@ -419,6 +419,28 @@ func TestLockResultIsRefused(t *testing.T) {
 	}
 }
 
+// Whoever knows a password could keep a proof of it at hand, to be signed in again
+// right after the user was signed out everywhere.
+func TestLockResultDiesWithThePassword(t *testing.T) {
+	w := newLockWorld(t, options{})
+	app := w.register(nil)
+	b := newBrowser(t)
+	cfg := lockConfigOf(t, b.get(w.authorizeURL(app)))
+	action, fields := resultForm(t, b.post(w.endpoint.LockLogin, cfg.login(w, "ada@example.com", password)))
+	if err := w.provider.Connections().SetPassword(context.Background(), w.user.TenantID, w.user.ID, "the next one is long"); err != nil {
+		t.Fatal(err)
+	}
+	res := b.post(action, fields)
+	if w.sessions() != 0 || res.Header.Get("Location") != "" || !strings.Contains(res.body, "start('") {
+		t.Errorf("the proof of the former password: %d %s", res.StatusCode, text(res.body))
+	}
+	cfg = lockConfigOf(t, res)
+	action, fields = resultForm(t, b.post(w.endpoint.LockLogin, cfg.login(w, "ada@example.com", "the next one is long")))
+	if res := b.post(action, fields); w.sessions() != 1 {
+		t.Errorf("the new password: %d %s", res.StatusCode, text(res.body))
+	}
+}
+
 // The page is the client's own where it has one, else the tenant's, else the built-in
 // one.
 func TestLoginPageIsChosen(t *testing.T) {

@@ -92,7 +92,7 @@ func (a *Authorizer) lockLogin(w http.ResponseWriter, r *http.Request, t *tenant
 	if err != nil {
 		return lockFailure(err)
 	}
-	result := transaction{Step: stepLockResult, Connection: chosen.ID, UserID: user.ID, ID: randomValue(), AuthenticatedAt: a.now()}
+	result := transaction{Step: stepLockResult, Connection: chosen.ID, UserID: user.ID, ID: randomValue(), AuthenticatedAt: a.now(), Password: store.DigestOf(user.PasswordHash)}
 	lock.WriteResult(w, t.URL(a.cfg.Tenants.Endpoints().LoginCallback), a.seal(w, r, q, result), result.ID)
 	return nil
 }
@@ -204,6 +204,11 @@ func (a *Authorizer) resumeFromLock(w http.ResponseWriter, r *http.Request, q *r
 	}
 	if err != nil {
 		a.refuse(w, r, q, err)
+		return
+	}
+	if tx.Password != store.DigestOf(user.PasswordHash) {
+		// Whoever knew the former password must not get in after it was replaced.
+		a.begin(w, r, q)
 		return
 	}
 	session, err := a.startSession(w, r, q, proof{

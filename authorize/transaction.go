@@ -41,11 +41,13 @@ type transaction struct {
 	Reauthenticate bool   `json:"r,omitempty"`
 	// CSRF and IntState have to come back with a login from a page with Lock. UserID is
 	// who such a login proved to be, at AuthenticatedAt and through Connection, and ID
-	// names that proof, which is used once.
-	CSRF     string `json:"f,omitempty"`
-	IntState string `json:"g,omitempty"`
-	UserID   string `json:"u,omitempty"`
-	ID       string `json:"n,omitempty"`
+	// names that proof, which is used once. Password is the digest of the password hash
+	// that was checked: the proof dies with it.
+	CSRF     string       `json:"f,omitempty"`
+	IntState string       `json:"g,omitempty"`
+	UserID   string       `json:"u,omitempty"`
+	ID       string       `json:"n,omitempty"`
+	Password store.Digest `json:"w,omitzero"`
 }
 
 // Steps of a transaction.
