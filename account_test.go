@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -255,6 +256,48 @@ func TestForgottenPassword(t *testing.T) {
 		}
 		resultForm(t, b.post(w.endpoint.LockLogin, cfg.login(w, "ada@example.com", "the next one is long")))
 	})
+}
+
+// hangsUp is a store whose caller is gone as soon as a user was changed.
+type hangsUp struct {
+	store.UserAdmin
+	hangUp func()
+}
+
+func (s *hangsUp) UpdateUser(ctx context.Context, u store.User) error {
+	err := s.UserAdmin.UpdateUser(ctx, u)
+	s.hangUp()
+	return err
+}
+
+func TestANewPasswordSignsOutThoughTheBrowserHangsUp(t *testing.T) {
+	admin := &hangsUp{hangUp: func() {}}
+	w, mails := newAccountWorld(t, options{config: func(cfg *opkit.Config) {
+		admin.UserAdmin = cfg.Stores.UserAdmin
+		cfg.Stores.UserAdmin = admin
+	}})
+	app := w.register(nil)
+	b := newBrowser(t)
+	cfg := lockConfigOf(t, b.get(w.authorizeURL(app)))
+	b.post(resultForm(t, b.post(w.endpoint.LockLogin, cfg.login(w, "ada@example.com", password))))
+	if n := w.sessions(); n != 1 {
+		t.Fatalf("%d sessions", n)
+	}
+	newBrowser(t).postJSON(w.endpoint.DatabaseChangePassword, map[string]any{"client_id": app.id, "connection": w.connection.Name, "email": "ada@example.com"})
+	action, fields := form(t, newBrowser(t).get(mails.next(t).Link))
+	fields.Set("password", "the next one is long")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	admin.hangUp = cancel
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, action, strings.NewReader(fields.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w.server.Config.Handler.ServeHTTP(httptest.NewRecorder(), r)
+	if ctx.Err() == nil {
+		t.Fatal("the password was not changed")
+	}
+	if n := w.sessions(); n != 0 {
+		t.Errorf("%d sessions", n)
+	}
 }
 
 // The built-in page has a button for it.

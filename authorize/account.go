@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/internal/httpx"
@@ -55,10 +56,17 @@ func (a *Authorizer) PasswordReset() http.Handler {
 	}, a.resetPassword)
 }
 
+// resetTimeout bounds a reset, which goes on when the browser hangs up.
+const resetTimeout = 30 * time.Second
+
 func (a *Authorizer) resetPassword(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, form oauth.Parameters) error {
 	ticket := form.Get("ticket")
 	page := &ResetPasswordPage{Ticket: ticket}
-	user, err := a.cfg.Connections.Reset(r.Context(), t, ticket, form.Get("password"))
+	// The link is spent and somebody may be signed in who knows the former password:
+	// whoever closes the page right after the click does not stop it halfway.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), resetTimeout)
+	defer cancel()
+	user, err := a.cfg.Connections.Reset(ctx, t, ticket, form.Get("password"))
 	invalid, isInvalid := errors.AsType[*connection.InvalidError](err)
 	switch {
 	case isInvalid && invalid.Field == "password":
@@ -78,7 +86,7 @@ func (a *Authorizer) resetPassword(w http.ResponseWriter, r *http.Request, t *te
 		return nil
 	}
 	a.cfg.Logger.InfoContext(r.Context(), "a user replaced a forgotten password", "tenant", t.ID(), "user_id", user.ID)
-	if err := a.endAccess(r.Context(), t, user.ID); err != nil {
+	if err := a.endAccess(ctx, t, user.ID); err != nil {
 		return err
 	}
 	page.Account, page.Done = user.Email, true

@@ -328,13 +328,19 @@ func (d *Directory) patchUser(w http.ResponseWriter, r *http.Request, caller man
 	case body.Password != nil:
 		password = *body.Password
 	}
-	u, err := d.changeUser(r.Context(), caller.TenantID, id, password, body.applyTo)
+	ctx := r.Context()
+	if password != "" { // whoever hangs up does not stop it between the password and the sessions
+		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), deletionTimeout)
+		defer cancel()
+		ctx = detached
+	}
+	u, err := d.changeUser(ctx, caller.TenantID, id, password, body.applyTo)
 	if err != nil {
 		return answerableUser(err)
 	}
 	if password != "" {
 		// Whoever knew the former one must not stay signed in.
-		if err := d.EndAccess(r.Context(), caller.TenantID, id); err != nil {
+		if err := d.EndAccess(ctx, caller.TenantID, id); err != nil {
 			return err
 		}
 	}

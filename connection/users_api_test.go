@@ -178,6 +178,40 @@ func TestAPasswordThatAnAdministratorSetsSignsTheUserOut(t *testing.T) {
 	}
 }
 
+// hangsUp is a store whose caller is gone as soon as a user was changed.
+type hangsUp struct {
+	store.UserAdmin
+	hangUp func()
+}
+
+func (s *hangsUp) UpdateUser(ctx context.Context, u store.User) error {
+	err := s.UserAdmin.UpdateUser(ctx, u)
+	s.hangUp()
+	return err
+}
+
+func TestAPasswordSignsTheUserOutThoughTheAdministratorHangsUp(t *testing.T) {
+	admin := &hangsUp{hangUp: func() {}}
+	w := newWorld(t, func(cfg *Config) {
+		admin.UserAdmin = cfg.Stores.UserAdmin
+		cfg.Stores.UserAdmin = admin
+	})
+	sid, family := w.access(w.user.ID)
+	h := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		admin.hangUp = cancel
+		w.UsersManagement().ServeHTTP(rw, r.WithContext(ctx))
+	})
+	w.call(h, "PATCH", "/api/v2/users/"+strings.ReplaceAll(w.user.ID, "|", "%7C"), w.bearer(userScopes), `{"password":"another battery staple"}`)
+	if _, err := w.login("ada", "another battery staple"); err != nil {
+		t.Fatal(err)
+	}
+	if session, tokens, grant := w.has(w.user.ID, sid, family); session || tokens || !grant {
+		t.Errorf("session %v, tokens %v, grant %v", session, tokens, grant)
+	}
+}
+
 func TestADeletedUserLeavesNothing(t *testing.T) {
 	w := newWorld(t, nil)
 	sid, family := w.access(w.user.ID)
