@@ -142,7 +142,7 @@ func (d *Directory) validate(c *store.Connection) error {
 	case StrategyDatabase:
 	case StrategyHost:
 		if _, ok := d.hosts[c.Name]; !ok {
-			return invalid("name", "must be that of a login which the application configured, for the strategy host")
+			return invalid("name", "must be that of one of the logins in Config.Hosts, for the strategy host")
 		}
 	default:
 		return invalid("strategy", "must be %s or %s", StrategyDatabase, StrategyHost)

@@ -30,7 +30,7 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 		"short secret":           {func(c *tenant.Config) { c.Secrets = [][]byte{[]byte("short")} }, "Secrets"},
 		"no secret":              {func(c *tenant.Config) { c.Secrets = nil }, "Secrets"},
 		"hosts without a func":   {func(c *tenant.Config) { c.Issuer, c.Resolver = "", tenant.ByHost(nil) }, "ByHost"},
-		"relative endpoint":      {func(c *tenant.Config) { c.Endpoints.Token = "token" }, "Endpoints.Token"},
+		"relative endpoint":      {func(c *tenant.Config) { c.Endpoints.Token = "token" }, "Endpoints.Token \"token\" is neither a path"},
 		"http endpoint":          {func(c *tenant.Config) { c.Endpoints.Token = "http://api.example.com/token" }, "Endpoints.Token"},
 		"endpoint with a query":  {func(c *tenant.Config) { c.Endpoints.Token = "/token?x" }, "Endpoints.Token"},
 		"endpoint with dots":     {func(c *tenant.Config) { c.Endpoints.Token = "/a/../token" }, "Endpoints.Token"},

@@ -167,6 +167,8 @@ func checkEndpoint(value string) error {
 	}
 	kind, err := oauth.ClassifyRedirectURI(value)
 	switch {
+	case !strings.Contains(value, "://"):
+		return fmt.Errorf("%q is neither a path, which begins with a slash, nor an https URL", value)
 	case err != nil:
 		return fmt.Errorf("%q %w", value, err)
 	case kind != oauth.RedirectWeb && kind != oauth.RedirectLoopback:

@@ -150,7 +150,7 @@ func checkFetchURL(raw string, insecureHTTP bool) error {
 		if insecureHTTP || u.Hostname() == "localhost" || err == nil && addr.IsLoopback() {
 			return nil
 		}
-		return errors.New("not https")
+		return errors.New("http on a host that is not a loopback host")
 	}
 	return errors.New("not an absolute http or https URL")
 }
