@@ -78,7 +78,7 @@ func TestProviderBelowAPath(t *testing.T) {
 	}
 
 	person := browser.New(http.DefaultTransport, redirectURL)
-	said := node(t, []string{w.base + mcpPath, redirectURL}, func(message map[string]any) string {
+	said := node(t, "client.mjs", []string{w.base + mcpPath, redirectURL}, func(message map[string]any) string {
 		if client, ok := message["forget"].(string); ok {
 			if err := w.provider.Clients().DeleteClient(t.Context(), tenant.DefaultID, client); err != nil {
 				t.Error(err)

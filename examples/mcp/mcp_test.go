@@ -359,7 +359,7 @@ func TestTypeScriptSDK(t *testing.T) {
 			if id != "" {
 				args = append(args, id)
 			}
-			said := node(t, args, func(message map[string]any) string {
+			said := node(t, "client.mjs", args, func(message map[string]any) string {
 				if client, ok := message["forget"].(string); ok {
 					if err := w.provider.Clients().DeleteClient(t.Context(), tenant.DefaultID, client); err != nil {
 						t.Error(err)
@@ -488,9 +488,9 @@ var modules struct {
 	err error
 }
 
-// node runs the TypeScript client. answer is called with each message, and what it
+// node runs a client of testdata. answer is called with each message, and what it
 // returns, unless it is empty, is what the client reads.
-func node(t *testing.T, args []string, answer func(map[string]any) string) []map[string]any {
+func node(t *testing.T, client string, args []string, answer func(map[string]any) string) []map[string]any {
 	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -512,11 +512,11 @@ func node(t *testing.T, args []string, answer func(map[string]any) string) []map
 		t.Logf("%s", modules.out)
 		notRun(t, "the packages of testdata/npm could not be installed: "+modules.err.Error())
 	}
-	script, err := os.ReadFile("testdata/client.mjs")
+	script, err := os.ReadFile(filepath.Join("testdata", client))
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(modules.dir, "client.mjs")
+	file := filepath.Join(modules.dir, client)
 	if err := os.WriteFile(file, script, 0o600); err != nil {
 		t.Fatal(err)
 	}
