@@ -147,10 +147,9 @@ const done = location.search.includes("state=") ? finish() : Promise.resolve(nul
 // confirmLogout presses the button of the provider's page, if it asks.
 func (s *site) confirmLogout() {
 	s.t.Helper()
-	asks := chromium.Do(s.t, s.tab, chromedp.Evaluate[bool](`new Promise(resolve => {
-		const look = () => document.querySelector("#logout-confirm") ? resolve(true) : document.querySelector("#bye") ? resolve(false) : requestAnimationFrame(look);
-		look();
-	})`, chromedp.EvalAwaitPromise))
+	// Waiting outlives the pages in between; a script would end with the one it is on.
+	chromium.Do(s.t, s.tab, chromedp.WaitVisible(chromedp.CSS("#logout-confirm, #bye")))
+	asks := chromium.Do(s.t, s.tab, chromedp.Evaluate[bool](`document.querySelector("#logout-confirm") !== null`))
 	if asks {
 		chromium.Click(s.t, s.tab, "#logout-confirm")
 	}
