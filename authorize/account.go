@@ -105,13 +105,13 @@ func (a *Authorizer) endAccess(ctx context.Context, t *tenant.Tenant, userID str
 	if err != nil {
 		return err
 	}
+	// One that cannot be ended must not keep the others.
 	for i := range sessions {
-		if _, err := a.closeSession(ctx, t, &sessions[i]); err != nil {
-			return err
-		}
+		_, closeErr := a.closeSession(ctx, t, &sessions[i])
+		err = errors.Join(err, closeErr)
 	}
 	// What no session leads to, and sessions beyond a page.
-	return a.cfg.Connections.EndAccess(ctx, t.ID(), userID)
+	return errors.Join(err, a.cfg.Connections.EndAccess(ctx, t.ID(), userID))
 }
 
 // EmailVerification serves the page where a user confirms an email address
