@@ -63,8 +63,14 @@ type Config struct {
 	// connection.
 	Hosts map[string]connection.Host
 
-	// Claims adds custom claims to tokens. Nil: none.
+	// Claims adds custom claims to ID tokens, access tokens and userinfo. Nil: none.
 	Claims token.ClaimsFunc
+
+	// MaxAccessTokenSize is how many bytes an access token for an API (a JWT) may have,
+	// with its custom claims and scopes; one that would be larger is not minted. Zero:
+	// 4096, half of what widely used servers take for the headers of a request. At
+	// most 16384.
+	MaxAccessTokenSize int
 
 	// UserClaimsInIDToken puts the claims of the scopes profile, email, address and
 	// phone into every ID token, where many SDKs for single-page applications look

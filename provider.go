@@ -85,7 +85,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	if p.tokens, err = token.New(token.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, ClientAuth: clientAuth,
-		Secrets: cfg.secrets(), Claims: cfg.Claims, UserClaimsInIDToken: cfg.UserClaimsInIDToken,
+		Secrets: cfg.secrets(), Claims: cfg.Claims, MaxAccessTokenSize: cfg.MaxAccessTokenSize, UserClaimsInIDToken: cfg.UserClaimsInIDToken,
 		InsecureUnsignedIDTokens: cfg.InsecureUnsignedIDTokens,
 		CodeLifetime:             cfg.Lifetimes.Code, AccessTokenLifetime: cfg.Lifetimes.AccessToken, IDTokenLifetime: cfg.Lifetimes.IDToken,
 		RefreshTokenIdle: cfg.Lifetimes.RefreshTokenIdle, RefreshTokenAbsolute: cfg.Lifetimes.RefreshTokenAbsolute,

@@ -210,7 +210,7 @@ func (a *Authorizer) complete(w http.ResponseWriter, r *http.Request, q *request
 		a.refuse(w, r, q, err)
 		return
 	}
-	params, err := a.mint(ctx, q, s, grant)
+	params, err := a.mint(r, q, s, grant)
 	if err != nil {
 		a.refuse(w, r, q, err)
 		return
@@ -219,7 +219,7 @@ func (a *Authorizer) complete(w http.ResponseWriter, r *http.Request, q *request
 }
 
 // mint returns the members of the response that the response type asks for.
-func (a *Authorizer) mint(ctx context.Context, q *request, s *signedIn, grant store.Grant) ([]Parameter, error) {
+func (a *Authorizer) mint(r *http.Request, q *request, s *signedIn, grant store.Grant) ([]Parameter, error) {
 	authorization := token.Authorization{
 		ClientID: q.client.ID, UserID: s.user.ID, ConnectionID: s.session.ConnectionID,
 		GrantID: grant.ID, SID: s.session.SID,
@@ -241,7 +241,7 @@ func (a *Authorizer) mint(ctx context.Context, q *request, s *signedIn, grant st
 	if !q.responseType.FrontChannel() {
 		return params, nil
 	}
-	out, err := a.cfg.Tokens.FrontChannel(ctx, q.tenant, q.client, &s.user, authorization, q.responseType, code)
+	out, err := a.cfg.Tokens.FrontChannel(r, q.tenant, q.client, &s.user, authorization, q.responseType, code)
 	if err != nil {
 		return nil, err
 	}

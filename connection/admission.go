@@ -81,6 +81,17 @@ func (d *Directory) AdmitUser(ctx context.Context, t *tenant.Tenant, connectionI
 	return d.admit(ctx, t, conn, userID)
 }
 
+// Connection returns a connection by its identifier, from where the checks have theirs.
+// ErrNotAllowed: there is none (any more). The record is shared and must not be
+// modified.
+func (d *Directory) Connection(ctx context.Context, t *tenant.Tenant, id string) (store.Connection, error) {
+	conn, err := d.byID(ctx, t, id)
+	if err != nil {
+		return store.Connection{}, err
+	}
+	return *conn, nil
+}
+
 // admit returns the user of the connection, if they may be served.
 func (d *Directory) admit(ctx context.Context, t *tenant.Tenant, conn *store.Connection, userID string) (user store.User, err error) {
 	if host, ok := d.Host(conn); ok {

@@ -3,9 +3,11 @@ package token
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -83,7 +85,35 @@ func (i *Issuer) signAccessToken(ctx context.Context, t *tenant.Tenant, api *sto
 	if alg == "" {
 		alg = algES256
 	}
-	return i.tenants.Sign(ctx, t, alg, typAccessToken, splice(payload, custom))
+	token, err := i.tenants.Sign(ctx, t, alg, typAccessToken, splice(payload, custom))
+	if err != nil {
+		return "", err
+	}
+	if err := i.checkSize(token, len(custom)); err != nil {
+		return "", err
+	}
+	return token, nil
+}
+
+// defaultMaxAccessToken leaves room: common servers and proxies take 8 KiB for a line
+// of a header, some for all headers together, and applications that keep a token in a
+// cookie have 4 KiB.
+const defaultMaxAccessToken = 4 << 10
+
+// checkSize refuses an access token that its API might never see. The client is told
+// what it can change; what the tenant added is the tenant's to change.
+func (i *Issuer) checkSize(token string, custom int) error {
+	size, limit := len(token), i.maxAccessToken
+	if size <= limit {
+		return nil
+	}
+	if custom = base64.RawURLEncoding.EncodedLen(custom); size-custom <= limit {
+		return &oauth.Error{
+			Code: oauth.CodeServerError, Status: http.StatusInternalServerError,
+			Description: fmt.Sprintf("the access token would have %d bytes, more than the %d that are allowed, with the %d of its custom claims", size, limit, custom),
+		}
+	}
+	return oauth.Errorf(oauth.CodeInvalidScope, "the access token would have %d bytes, more than the %d that are allowed: scope has to be shorter", size, limit)
 }
 
 // unix returns 0 for the zero time, which omitempty leaves out.

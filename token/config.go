@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,13 @@ type Config struct {
 	// DroppedClaim is called each time a custom claim was dropped because no URI
 	// namespaces its name. The log reports each name once. Nil: only the log.
 	DroppedClaim func(ctx context.Context, in ClaimsInput, name string)
+
+	// MaxAccessTokenSize is how many bytes an access token for an API (a JWT) may have,
+	// with its custom claims and scopes. One that would be larger is not minted, and
+	// the code or refresh token can be presented again. Zero: 4096, half of what widely
+	// used servers take for the headers of a request. At most 16384, beyond which the
+	// provider itself reads no token.
+	MaxAccessTokenSize int
 
 	// UserClaimsInIDToken puts the claims of the scopes profile, email, address and
 	// phone into every ID token. By default they are there only if no access token
@@ -87,6 +95,8 @@ type Issuer struct {
 	claims      ClaimsFunc
 	dropped     droppedClaims
 
+	maxAccessToken int // bytes
+
 	userClaimsInIDToken, unsignedIDTokens bool
 
 	// One box per kind: a code is no refresh token, neither is an access token.
@@ -127,6 +137,11 @@ func New(cfg Config) (*Issuer, error) {
 		i.logger = slog.New(slog.DiscardHandler)
 	}
 	i.dropped = droppedClaims{hook: cfg.DroppedClaim, logger: i.logger}
+
+	i.maxAccessToken = cmp.Or(cfg.MaxAccessTokenSize, defaultMaxAccessToken)
+	if i.maxAccessToken < 0 || i.maxAccessToken > maxToken {
+		errs = append(errs, fmt.Errorf("token: Config.MaxAccessTokenSize must be from 1 to %d bytes, or 0 for %d", maxToken, defaultMaxAccessToken))
+	}
 
 	positive := func(name string, value, byDefault time.Duration) time.Duration {
 		if value < 0 {

@@ -18,6 +18,8 @@ const (
 	grantAuthorizationCode = "authorization_code"
 	grantRefreshToken      = "refresh_token"
 	grantClientCredentials = "client_credentials"
+	// grantImplicit is that of tokens that no request to the endpoint asks for.
+	grantImplicit = "implicit"
 )
 
 // GrantTypes lists what the token endpoint supports.
@@ -28,6 +30,7 @@ func GrantTypes() []string {
 // request is a request to an endpoint that clients call with POST. client is nil
 // until it is authenticated.
 type request struct {
+	http   *http.Request
 	tenant *tenant.Tenant
 	client *store.Client
 	form   oauth.Parameters
@@ -82,7 +85,7 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 // receive reads what a client sent. On error the request has what was read so
 // far, for the log.
 func (i *Issuer) receive(w http.ResponseWriter, r *http.Request) (*request, error) {
-	req := &request{now: i.now()}
+	req := &request{http: r, now: i.now()}
 	// RFC 6749 §3.2, RFC 7009 §2.1, RFC 7662 §2.1: the client must use POST.
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)

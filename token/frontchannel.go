@@ -1,9 +1,9 @@
 package token
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
@@ -22,20 +22,22 @@ type FrontChannel struct {
 // FrontChannel mints what response type rt asks for besides the code: an access
 // token, an ID token with at_hash and c_hash, or both. code is the code of the
 // same response, empty if there is none. The caller has just checked that the
-// user may be served and that the client may have a.Scope.
+// user may be served and that the client may have a.Scope. r is the request that is
+// answered.
 //
 // An access token starts a family of its own, so that it can be revoked apart
 // from what a code of the same response leads to. The error is an oauth error
 // access_denied if the grant was revoked in the meantime, invalid_target if the
 // API was deleted, and otherwise internal.
-func (i *Issuer) FrontChannel(ctx context.Context, t *tenant.Tenant, client *store.Client, user *store.User, a Authorization, rt oauth.ResponseType, code string) (FrontChannel, error) {
+func (i *Issuer) FrontChannel(r *http.Request, t *tenant.Tenant, client *store.Client, user *store.User, a Authorization, rt oauth.ResponseType, code string) (FrontChannel, error) {
 	if !rt.FrontChannel() {
 		return FrontChannel{}, nil
 	}
 	if err := a.validate(); err != nil {
 		return FrontChannel{}, err
 	}
-	m := minting{issuer: i, tenant: t, client: client, user: user, authorization: a, now: i.now()}
+	ctx := r.Context()
+	m := minting{issuer: i, http: r, grantType: grantImplicit, tenant: t, client: client, user: user, authorization: a, now: i.now()}
 	withToken, withIDToken := rt.Has(oauth.ResponseToken), rt.Has(oauth.ResponseIDToken)
 	if withToken {
 		var err error

@@ -3,6 +3,8 @@ package token
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/opkit/opkit/internal/oauth"
@@ -16,7 +18,7 @@ func (f *fixture) front(a Authorization, responseType, code string) (FrontChanne
 	f.ok(err)
 	user, err := f.mem.User(context.Background(), tenant.DefaultID, "auth0|u1")
 	f.ok(err)
-	return f.issuer.FrontChannel(context.Background(), f.tenant, f.client(a.ClientID), &user, a, rt, code)
+	return f.issuer.FrontChannel(httptest.NewRequest(http.MethodPost, testIssuer+"/consent", nil), f.tenant, f.client(a.ClientID), &user, a, rt, code)
 }
 
 func TestFrontChannelMintsWhatIsAsked(t *testing.T) {

@@ -72,11 +72,12 @@ func (i *Issuer) clientCredentials(ctx context.Context, r *request) (*response, 
 		return nil, err
 	}
 
-	custom, err := i.customClaims(ctx, ClaimsInput{TenantID: r.tenant.ID(), Client: r.client, Scope: scope, Audience: audience}, accessTokenClaims)
+	custom, err := i.customClaims(ctx, accessTokenClaims, func() (ClaimsInput, error) {
+		return ClaimsInput{
+			TenantID: r.tenant.ID(), Request: r.http, GrantType: grantClientCredentials, Client: r.client, Scope: scope, Audience: audience,
+		}, nil
+	})
 	if err != nil {
-		return nil, err
-	}
-	if err := i.confirmClient(ctx, r); err != nil {
 		return nil, err
 	}
 	lifetime := i.lifetime(&api)
@@ -88,6 +89,10 @@ func (i *Issuer) clientCredentials(ctx context.Context, r *request) (*response, 
 		Scope:    scope.String(),
 	}, lifetime, r.now, custom.accessToken)
 	if err != nil {
+		return nil, err
+	}
+	// As with a code: what cannot be signed stores nothing.
+	if err := i.confirmClient(ctx, r); err != nil {
 		return nil, err
 	}
 	i.used(ctx, r.client, r.now)

@@ -77,7 +77,7 @@ func (i *Issuer) redeemCode(ctx context.Context, r *request) (*response, error) 
 	}
 
 	m := minting{
-		issuer: i, tenant: r.tenant, client: r.client, user: &user,
+		issuer: i, http: r.http, grantType: grantAuthorizationCode, tenant: r.tenant, client: r.client, user: &user,
 		authorization: *a, api: api, family: c.family, now: r.now,
 	}
 	if err := m.prepare(ctx, wantsIDToken(a.Scope), true); err != nil {

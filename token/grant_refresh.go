@@ -58,7 +58,7 @@ func (i *Issuer) refresh(ctx context.Context, r *request) (*response, error) {
 	}
 
 	m := minting{
-		issuer: i, tenant: r.tenant, client: r.client, user: &user,
+		issuer: i, http: r.http, grantType: grantRefreshToken, tenant: r.tenant, client: r.client, user: &user,
 		authorization: a, api: api, family: rt.family, now: r.now,
 	}
 	if err := m.prepare(ctx, wantsIDToken(a.Scope), true); err != nil {

@@ -141,7 +141,7 @@ func (i *Issuer) introspect(ctx context.Context, r *request) (introspection, err
 // aliveSubject returns whom a user's token is about, as its client knows them: an
 // API is told no more by introspection than a JWT says.
 func (i *Issuer) aliveSubject(ctx context.Context, r *request, at *openedToken) (string, error) {
-	user, client, err := i.alive(ctx, r.tenant, at, r.now)
+	user, client, _, err := i.alive(ctx, r.tenant, at, r.now)
 	if err != nil {
 		return "", err
 	}

@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -18,9 +19,12 @@ import (
 // one that consumes.
 type minting struct {
 	issuer *Issuer
-	tenant *tenant.Tenant
-	client *store.Client
-	user   *store.User
+	// http is the request that is answered, and grantType how the claims hook knows it.
+	http      *http.Request
+	grantType string
+	tenant    *tenant.Tenant
+	client    *store.Client
+	user      *store.User
 	// authorization has the scope of this answer.
 	authorization Authorization
 	api           *store.API // nil: the access token is opaque
@@ -58,10 +62,16 @@ func (m *minting) prepare(ctx context.Context, idToken, accessToken bool) error 
 	if accessToken && m.api != nil {
 		kinds |= accessTokenClaims
 	}
-	m.custom, err = m.issuer.customClaims(ctx, ClaimsInput{
-		TenantID: m.tenant.ID(), Client: m.client, User: m.user,
-		Scope: m.authorization.Scope, Audience: m.authorization.Audience,
-	}, kinds)
+	m.custom, err = m.issuer.customClaims(ctx, kinds, func() (ClaimsInput, error) {
+		gone := oauth.CodeInvalidGrant
+		if m.grantType == grantImplicit {
+			gone = oauth.CodeAccessDenied
+		}
+		return m.issuer.userClaimsInput(ctx, m.tenant, ClaimsInput{
+			Request: m.http, GrantType: m.grantType, Client: m.client, User: m.user,
+			Scope: m.authorization.Scope, Audience: m.authorization.Audience,
+		}, m.authorization.GrantID, gone, m.now)
+	})
 	return err
 }
 

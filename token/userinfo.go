@@ -94,14 +94,16 @@ func (i *Issuer) userInfo(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 
 	// It is alive: neither its family nor its grant was revoked, and the client and
 	// the user may still be served.
-	user, client, err := i.alive(ctx, t, &at, now)
+	user, client, grant, err := i.alive(ctx, t, &at, now)
 	if err != nil {
 		return nil, "", err
 	}
 
-	custom, err := i.customClaims(ctx, ClaimsInput{
-		TenantID: t.ID(), Client: client, User: user, Scope: at.scope, Audience: grantedAudience(t, &at),
-	}, userInfoClaims)
+	custom, err := i.customClaims(ctx, userInfoClaims, func() (ClaimsInput, error) {
+		return i.userClaimsInput(ctx, t, ClaimsInput{
+			Request: r, Client: client, User: user, Grant: grant, Scope: at.scope, Audience: grantedAudience(t, &at),
+		}, grant.ID, oauth.CodeInvalidToken, now)
+	})
 	if err != nil {
 		return nil, "", err
 	}
@@ -147,42 +149,43 @@ func (i *Issuer) userInfoKeys(ctx context.Context, t *tenant.Tenant, client *sto
 	return k, err
 }
 
-// alive returns whom the token is about and whom it was issued to.
-func (i *Issuer) alive(ctx context.Context, t *tenant.Tenant, at *openedToken, now time.Time) (*store.User, *store.Client, error) {
+// alive returns whom the token is about, whom it was issued to, and under which
+// grant.
+func (i *Issuer) alive(ctx context.Context, t *tenant.Tenant, at *openedToken, now time.Time) (*store.User, *store.Client, *store.Grant, error) {
 	dead := func(cause error) error {
 		return oauth.WithCause(cause, oauth.CodeInvalidToken, "the access token was revoked")
 	}
 	client, err := i.stores.Clients.Client(ctx, t.ID(), at.clientID)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil, dead(err)
+		return nil, nil, nil, dead(err)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	grant, err := i.stores.Grants.Grant(ctx, t.ID(), at.grantID, at.family, now)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil, dead(err)
+		return nil, nil, nil, dead(err)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	userID := grant.UserID
 	if at.audience != nil { // a JWT names the user as its client knows them
 		if userID, err = i.Subject(ctx, t, &client, userID); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	if userID != at.userID || grant.ClientID != at.clientID {
-		return nil, nil, dead(errors.New("the grant is of another user or client"))
+		return nil, nil, nil, dead(errors.New("the grant is of another user or client"))
 	}
 	user, err := i.connections.Admit(ctx, t, &client, grant.ConnectionID, grant.UserID)
 	if errors.Is(err, connection.ErrNotAllowed) {
-		return nil, nil, dead(err)
+		return nil, nil, nil, dead(err)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return &user, &client, nil
+	return &user, &client, &grant, nil
 }
 
 // grantedAudience returns the API that a JWT was issued for, empty for an opaque

@@ -119,6 +119,9 @@ func (p *person) signIn(way string, first bool) {
 	if first || way == "code" { // the code flow asks for more: profile and email
 		p.visible("#consent-allow")
 		p.expect("main", "Bookings by Marlow")
+		for _, scope := range apiScopes[:2] { // those that the application asks for
+			p.expect("main", scope.Description)
+		}
 		p.photograph("consent-" + way)
 		p.click("#consent-allow")
 	}
