@@ -289,6 +289,18 @@ func (p *Provider) ConnectionsAPI() http.Handler {
 	return p.limited(httpx.CORS(p.connections.Management(), http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete))
 }
 
+// ConnectionClientsAPI serves the clients that a connection is enabled for
+// (/api/v2/connections/{id}/clients).
+func (p *Provider) ConnectionClientsAPI() http.Handler {
+	return p.limited(httpx.CORS(p.connections.EnabledClientsManagement(), http.MethodGet, http.MethodPatch))
+}
+
+// ConnectionStatusAPI serves whether people can sign in through a connection
+// (/api/v2/connections/{id}/status).
+func (p *Provider) ConnectionStatusAPI() http.Handler {
+	return p.limited(httpx.CORS(p.connections.StatusManagement(), http.MethodGet))
+}
+
 // ClientsAPI serves the management of clients (/api/v2/clients and
 // /api/v2/clients/{id}).
 func (p *Provider) ClientsAPI() http.Handler {

@@ -89,6 +89,8 @@ func newRoutes(p *Provider) *routes {
 		add(e.Management+"/initial-access-tokens", p.InitialAccessTokensAPI())
 		rt.byID[e.Management+"/initial-access-tokens/"] = p.InitialAccessTokensAPI()
 		rt.byAction[[2]string{e.Management + "/users/", "/sessions"}] = p.UserSessionsAPI()
+		rt.byAction[[2]string{e.Management + "/connections/", "/clients"}] = p.ConnectionClientsAPI()
+		rt.byAction[[2]string{e.Management + "/connections/", "/status"}] = p.ConnectionStatusAPI()
 		rt.byAction[[2]string{e.Management + "/clients/", "/rotate-secret"}] = p.ClientSecretRotationAPI()
 	}
 	return rt

@@ -160,6 +160,8 @@ func newWorld(t testing.TB, o options) *world {
 		}
 		mux.Handle("/o/manage/users-by-email", p.UsersByEmailAPI())
 		mux.Handle("/o/manage/users/{id}/sessions", p.UserSessionsAPI())
+		mux.Handle("/o/manage/connections/{id}/clients", p.ConnectionClientsAPI())
+		mux.Handle("/o/manage/connections/{id}/status", p.ConnectionStatusAPI())
 		mux.Handle("/.well-known/openid-configuration", p.Metadata())
 		mux.Handle("/.well-known/oauth-authorization-server", p.Metadata())
 	}

@@ -83,8 +83,10 @@ type userBody struct {
 	Password      *string                     `json:"password"`
 	Email         management.Nullable[string] `json:"email"`
 	EmailVerified *bool                       `json:"email_verified"`
-	Username      management.Nullable[string] `json:"username"`
-	Blocked       *bool                       `json:"blocked"`
+	// VerifyEmail is what SDKs ask for. No mail is sent from here.
+	VerifyEmail *bool                       `json:"verify_email"`
+	Username    management.Nullable[string] `json:"username"`
+	Blocked     *bool                       `json:"blocked"`
 
 	Name                management.Nullable[string]         `json:"name"`
 	GivenName           management.Nullable[string]         `json:"given_name"`
@@ -109,6 +111,9 @@ type userBody struct {
 
 // applyTo changes what the body mentions, except for the password.
 func (b *userBody) applyTo(u *store.User) error {
+	if b.VerifyEmail != nil && *b.VerifyEmail {
+		return invalid("verify_email", "must be false: the management API sends no mail")
+	}
 	before := u.Email
 	b.Email.ApplyTo(&u.Email)
 	b.Username.ApplyTo(&u.Username)

@@ -310,6 +310,7 @@ func TestTheManagementOfUsersRefuses(t *testing.T) {
 		{"POST", "", create(`,"password_hash":"x"`), "the request body has the unknown member password_hash"},
 		{"POST", "", create(`,"tenant_id":"other"`), "the request body has the unknown member tenant_id"},
 		{"POST", "", create(`,"blocked":"yes"`), "blocked must be a boolean"},
+		{"POST", "", create(`,"verify_email":true`), "verify_email must be false: the management API sends no mail"},
 		{"POST", "", create(`,"name":"a\nb"`), "name must have at most 1000 characters and no control characters"},
 		{"POST", "", create(`,"picture":"javascript:alert(1)"`), "picture must be an http or https URL"},
 		{"POST", "", create(`,"user_metadata":[]`), "user_metadata must be an object"},

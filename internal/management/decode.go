@@ -57,6 +57,25 @@ func DecodeMembers(w http.ResponseWriter, r *http.Request) (map[string]json.RawM
 	return split("", body)
 }
 
+// DecodeList reads the JSON body of r as an array of T, by the rules of [Decode].
+func DecodeList[T any](w http.ResponseWriter, r *http.Request) ([]T, error) {
+	body, err := httpx.ReadBody(w, r)
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	if !starts(body, '[') || !json.Valid(body) {
+		return nil, InvalidBody("the request body must be a JSON array")
+	}
+	if err := checkObject(slices.Concat([]byte(`{"":`), body, []byte("}"))); err != nil {
+		return nil, err
+	}
+	var out []T
+	if err := decodeSlice("", body, reflect.ValueOf(&out).Elem()); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Unmarshal decodes one JSON object by the rules of [Decode]. It serves members
 // whose shape depends on another one. path, unless empty, is the name of the
 // member that holds the object, for the error's text.

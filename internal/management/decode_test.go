@@ -237,3 +237,29 @@ func FuzzUnmarshal(f *testing.F) {
 		}
 	})
 }
+
+func TestDecodeList(t *testing.T) {
+	decode := func(in string) ([]inner, error) {
+		r := httptest.NewRequest(http.MethodPatch, "/", strings.NewReader(in))
+		r.Header.Set("Content-Type", "application/json")
+		return management.DecodeList[inner](httptest.NewRecorder(), r)
+	}
+	got, err := decode(" [{\"count\":1}, {\"count\":2}]\n")
+	if diff := cmp.Diff([]inner{{Count: 1}, {Count: 2}}, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if got, err := decode(`[]`); err != nil || len(got) != 0 {
+		t.Errorf("%v, %v", got, err)
+	}
+	for in, want := range map[string]string{
+		``: "must be a JSON array", `null`: "must be a JSON array", `{}`: "must be a JSON array", `[`: "must be a JSON array",
+		`[] []`: "must be a JSON array", `[],"x":[]`: "must be a JSON array", `[null]`: "[0] must be an object", `[{},{"count":"1"}]`: "[1].count must be an integer",
+		`[{"count":1,"count":2}]`: "a member twice", `[{"Count":1}]`: "unknown member [0].Count", "[\"\xff\"]": "not valid UTF-8",
+		`["\u0000"]`: "U+0000", strings.Repeat("[", 40) + strings.Repeat("]", 40): "nested too deeply",
+	} {
+		got, err := decode(in)
+		if e, ok := errors.AsType[*management.Error](err); !ok || e.Status != 400 || !strings.Contains(e.Message, want) || got != nil {
+			t.Errorf("%s: %v, %v", in, got, err)
+		}
+	}
+}

@@ -21,6 +21,8 @@ type List[T any] struct {
 	Match func(*T) bool
 	// View returns what is sent for a record.
 	View func(*T) any
+	// CheckpointOnly answers by checkpoint whatever form the request has.
+	CheckpointOnly bool
 }
 
 // maxScan is how many records one request looks at. A filter that few of millions
@@ -37,7 +39,10 @@ func (l List[T]) Serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if paging.checkpoint {
+	if l.CheckpointOnly && paging.page > 0 {
+		return InvalidQuery("page: this list is read with take and from")
+	}
+	if paging.checkpoint || l.CheckpointOnly {
 		return l.serveCheckpoint(w, r, paging)
 	}
 	return l.servePage(w, r, paging)
