@@ -79,11 +79,15 @@ type settingsPatch struct {
 	SessionLifetime     management.Nullable[float64]  `json:"session_lifetime"`
 	IdleSessionLifetime management.Nullable[float64]  `json:"idle_session_lifetime"`
 	AllowedLogoutURLs   management.Nullable[[]string] `json:"allowed_logout_urls"`
-	Flags               *flagsPatch                   `json:"flags"`
-	SecurityMode        management.Nullable[string]   `json:"dynamic_client_registration_security_mode"`
-	RegistrationAccess  management.Nullable[string]   `json:"dynamic_client_registration_access"`
-	AllowedAddresses    management.Nullable[[]string] `json:"dynamic_client_registration_allowed_addresses"`
-	DeniedAddresses     management.Nullable[[]string] `json:"dynamic_client_registration_denied_addresses"`
+	// Lifetimes below an hour, as some SDKs send them. Either form, not both.
+	SessionLifetimeMinutes     management.Nullable[float64] `json:"session_lifetime_in_minutes"`
+	IdleSessionLifetimeMinutes management.Nullable[float64] `json:"idle_session_lifetime_in_minutes"`
+
+	Flags              *flagsPatch                   `json:"flags"`
+	SecurityMode       management.Nullable[string]   `json:"dynamic_client_registration_security_mode"`
+	RegistrationAccess management.Nullable[string]   `json:"dynamic_client_registration_access"`
+	AllowedAddresses   management.Nullable[[]string] `json:"dynamic_client_registration_allowed_addresses"`
+	DeniedAddresses    management.Nullable[[]string] `json:"dynamic_client_registration_denied_addresses"`
 
 	RegistrationRules management.Nullable[store.RegistrationRules] `json:"dynamic_client_registration_rules"` // as a whole
 }
@@ -118,7 +122,31 @@ func (p *settingsPatch) check() error {
 	return nil
 }
 
+// hours brings lifetimes in minutes into the form that the record has.
+func (p *settingsPatch) hours() error {
+	for _, lifetime := range []struct {
+		member         string
+		hours, minutes *management.Nullable[float64]
+	}{
+		{"session_lifetime", &p.SessionLifetime, &p.SessionLifetimeMinutes},
+		{"idle_session_lifetime", &p.IdleSessionLifetime, &p.IdleSessionLifetimeMinutes},
+	} {
+		if !lifetime.minutes.Sent {
+			continue
+		}
+		if lifetime.hours.Sent {
+			return &memberError{lifetime.member, "and " + lifetime.member + "_in_minutes exclude each other"}
+		}
+		*lifetime.hours, *lifetime.minutes = *lifetime.minutes, management.Nullable[float64]{}
+		lifetime.hours.Value /= 60
+	}
+	return nil
+}
+
 func (p *settingsPatch) apply(s *store.TenantSettings) error {
+	if err := p.hours(); err != nil {
+		return err
+	}
 	if err := p.check(); err != nil {
 		return err
 	}

@@ -413,3 +413,29 @@ func FuzzSettings(f *testing.F) {
 		}
 	})
 }
+
+// SDKs send lifetimes below an hour in minutes.
+func TestLifetimesInMinutes(t *testing.T) {
+	d, _ := newDirectory(t, nil)
+	w := call(t, d, http.MethodPatch, `{"session_lifetime_in_minutes":90,"idle_session_lifetime_in_minutes":15}`)
+	got := object(t, w)
+	if w.Code != http.StatusOK || got["session_lifetime"] != 1.5 || got["idle_session_lifetime"] != 0.25 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	for body, message := range map[string]string{
+		`{"session_lifetime":1,"session_lifetime_in_minutes":60}`: "session_lifetime and session_lifetime_in_minutes exclude each other",
+		`{"session_lifetime_in_minutes":0}`:                       "session_lifetime must",
+		`{"session_lifetime_in_minutes":-1}`:                      "session_lifetime must",
+		`{"idle_session_lifetime_in_minutes":"15"}`:               "idle_session_lifetime_in_minutes must be a number",
+	} {
+		if w := call(t, d, http.MethodPatch, body); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), message) {
+			t.Errorf("%s: %d %s", body, w.Code, w.Body)
+		}
+	}
+	if got := object(t, call(t, d, http.MethodGet, "")); got["session_lifetime"] != 1.5 || got["idle_session_lifetime"] != 0.25 {
+		t.Errorf("a refused request changed %v", got)
+	}
+	if got := object(t, call(t, d, http.MethodPatch, `{"session_lifetime_in_minutes":null}`)); got["session_lifetime"] != 168.0 {
+		t.Errorf("after null: %v", got)
+	}
+}

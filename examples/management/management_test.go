@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/opkit/opkit"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/store/memstore"
+	"github.com/opkit/opkit/tenant"
+)
+
+// site is a provider on loopback, and its client for the management API.
+type site struct {
+	*opkit.Provider
+	stores store.Stores
+	server *httptest.Server
+	issuer string // with a slash at the end, as SDKs expect
+	secret string
+}
+
+func newSite(t *testing.T, https bool) *site {
+	t.Helper()
+	var p http.Handler
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.ServeHTTP(w, r) })
+	start := httptest.NewServer
+	if https {
+		start = httptest.NewTLSServer
+	}
+	s := &site{server: start(handler)}
+	t.Cleanup(s.server.Close)
+	s.issuer = s.server.URL + "/"
+	var err error
+	s.stores = memstore.New().Stores()
+	if s.Provider, s.secret, err = newProvider(t.Context(), s.issuer, s.stores, slog.New(slog.NewTextHandler(t.Output(), nil))); err != nil {
+		t.Fatal(err)
+	}
+	p = s.Provider
+	return s
+}
+
+// onBoth runs a test over http and over https.
+func onBoth(t *testing.T, test func(t *testing.T, s *site)) {
+	for name, https := range map[string]bool{"http": false, "https": true} {
+		t.Run(name, func(t *testing.T) { test(t, newSite(t, https)) })
+	}
+}
+
+// domain is what SDKs call the provider's host.
+func (s *site) domain() string {
+	_, host, _ := strings.Cut(s.server.URL, "//")
+	return host
+}
+
+// allow makes a grant, as a user's consent would.
+func (s *site) allow(t *testing.T, user, client string) {
+	t.Helper()
+	err := s.stores.Grants.CreateGrant(context.WithoutCancel(t.Context()), store.Grant{
+		TenantID: tenant.DefaultID, ID: "grant-of-" + client, UserID: user, ClientID: client, Scopes: []string{"openid"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func notRun(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal("not run: " + why)
+	}
+	t.Skip("not run: " + why)
+}
+
+// The program is what its documentation says.
+func TestAdminister(t *testing.T) {
+	s := newSite(t, false)
+	var out strings.Builder
+	if err := administer(t.Context(), s.issuer, machineID, s.secret, &out); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.Post(s.issuer+"oidc/register", "application/json", strings.NewReader(`{"client_name":"App","redirect_uris":["https://app.example.com/cb"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusCreated || !strings.Contains(out.String(), "oidc/register") {
+		t.Errorf("%d after %s", response.StatusCode, &out)
+	}
+	list, err := s.stores.Connections.Connections(t.Context(), tenant.DefaultID, store.Page{})
+	if err != nil || len(list) != 1 || !list[0].IsDomainConnection {
+		t.Errorf("%v %v", list, err)
+	}
+}
