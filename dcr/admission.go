@@ -201,7 +201,10 @@ func (r *Registrar) admitHosts(req *http.Request, t *tenant.Tenant, uris []strin
 // redirectHosts returns the hosts of redirect URIs that were validated, each once.
 func redirectHosts(uris []string) []string {
 	var hosts []string
-	for _, uri := range uris {
+	for i, uri := range uris {
+		if i > 0 && beforePath(uri) == beforePath(uris[i-1]) {
+			continue // mostly all are on one host
+		}
 		u, err := url.Parse(uri)
 		if err != nil || u.Scheme != "https" { // the others are not on the web
 			continue
@@ -211,6 +214,15 @@ func redirectHosts(uris []string) []string {
 		}
 	}
 	return hosts
+}
+
+// beforePath returns scheme and authority of a URI as they were written.
+func beforePath(uri string) string {
+	scheme, rest, _ := strings.Cut(uri, "//")
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		return uri[:len(scheme)+len("//")+end]
+	}
+	return uri
 }
 
 func tooMany(wait time.Duration, description string) error {

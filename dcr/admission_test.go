@@ -120,6 +120,7 @@ func TestRedirectHosts(t *testing.T) {
 		{[]string{"https://app.example.com/cb", "https://APP.example.com:8443/other", "https://app2.example.com/cb"}, []string{"app.example.com", "app2.example.com"}},
 		{[]string{"http://127.0.0.1/cb", "http://localhost:33418/cb", "http://[::1]/", "com.example.app:/cb", "cursor://anysphere"}, nil},
 		{[]string{"https://[2001:db8::1]/cb"}, []string{"2001:db8::1"}},
+		{[]string{"https://a.example.com", "https://a.example.com?x=/", "https://a.example.com.b.example/", "com.example.app:/cb//x", "https://c.example.com/cb"}, []string{"a.example.com", "a.example.com.b.example", "c.example.com"}},
 	} {
 		if got := redirectHosts(tc.uris); !slices.Equal(got, tc.want) {
 			t.Errorf("%v: %v, want %v", tc.uris, got, tc.want)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -399,11 +400,11 @@ func TestStoreCalls(t *testing.T) {
 
 // A scope counts whichever page of the list its API is on.
 func TestScopesOfManyAPIs(t *testing.T) {
-	f := newFixture(t, options{})
+	f := newFixture(t, options{mode: store.ModePermissive})
 	for i := range store.MaxPageLimit {
 		if err := f.stores.APIs.CreateAPI(context.Background(), store.API{
 			TenantID: tenant.DefaultID, ID: fmt.Sprintf("b%04d", i), Audience: fmt.Sprint("https://api.example/", i),
-			Scopes: []store.APIScope{{Value: fmt.Sprint("use:", i)}},
+			Scopes: []store.APIScope{{Value: fmt.Sprint("use:", i)}}, UserPolicy: store.PolicyAllowAll,
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -411,6 +412,10 @@ func TestScopesOfManyAPIs(t *testing.T) {
 	info, _ := f.register(with(`"scope":"use:0 use:999 use:1000 appointments"`))
 	if info.Scope != "use:0 use:999 appointments" {
 		t.Errorf("scope %q", info.Scope)
+	}
+	info, _ = f.register(with(""))
+	if all := strings.Fields(info.Scope); len(all) != len(oauth.StandardScopes)+store.MaxPageLimit || all[len(all)-1] != "use:999" {
+		t.Errorf("a client that names no scope may ask for %d, the last one %s", len(all), all[len(all)-1])
 	}
 }
 

@@ -157,12 +157,12 @@ func grantsOf(rt oauth.ResponseType) []string {
 // more than is used is common and harmless; RFC 7591 §3.2.1 lets the server
 // replace what was asked for.
 func usable(grants, responses []string) []string {
-	var used []string
+	used := make([]string, 0, 2)
 	for _, s := range responses {
 		rt, _ := oauth.ParseResponseType(s) // proved before
 		used = append(used, grantsOf(rt)...)
 	}
-	var out []string
+	out := make([]string, 0, len(grants))
 	for _, g := range grants {
 		if (g == grantCode || g == grantImplicit) && !slices.Contains(used, g) {
 			continue

@@ -87,24 +87,30 @@ func (r *Registrar) scopeOf(ctx context.Context, t *tenant.Tenant, c *store.Clie
 	if c.Scope != "" {
 		return c.Scope, nil
 	}
-	apis, err := r.cfg.Stores.APIs.APIs(ctx, t.ID(), store.Page{})
-	if err != nil {
-		return "", err
-	}
 	scope := oauth.Scope(oauth.StandardScopes)
-	for i := range apis {
-		if apis[i].Audience == t.ManagementAudience() {
-			continue // nobody may ask for it on behalf of users
-		}
-		allowed, err := r.cfg.Tenants.AllowedScopes(ctx, t, &apis[i], c, store.SubjectUser)
-		if err != nil && oauth.Internal(err) {
+	page := store.Page{Limit: store.MaxPageLimit}
+	for {
+		apis, err := r.cfg.Stores.APIs.APIs(ctx, t.ID(), page)
+		if err != nil {
 			return "", err
 		}
-		if err == nil {
-			scope = scope.Union(allowed)
+		for i := range apis {
+			if apis[i].Audience == t.ManagementAudience() {
+				continue // nobody may ask for it on behalf of users
+			}
+			allowed, err := r.cfg.Tenants.AllowedScopes(ctx, t, &apis[i], c, store.SubjectUser)
+			if err != nil && oauth.Internal(err) {
+				return "", err
+			}
+			if err == nil {
+				scope = scope.Union(allowed)
+			}
 		}
+		if len(apis) < page.Size() {
+			return scope.String(), nil
+		}
+		page.After = apis[len(apis)-1].ID
 	}
-	return scope.String(), nil
 }
 
 // withoutScopesOfAPIs returns the values that no API of the tenant has, and the APIs

@@ -65,11 +65,15 @@ func (s Scope) HasAll(other Scope) bool {
 
 // Union returns s followed by the values of other that s lacks.
 func (s Scope) Union(other Scope) Scope {
-	out := slices.Clone(s)
-	for _, v := range other {
-		if !out.Has(v) {
-			out = append(out, v)
+	out := slices.Clip(s) // so that append copies, once and only if there is something to add
+	for i, v := range other {
+		if out.Has(v) {
+			continue
 		}
+		if len(out) == len(s) {
+			out = slices.Grow(out, len(other)-i)
+		}
+		out = append(out, v)
 	}
 	return out
 }
