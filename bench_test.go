@@ -117,13 +117,20 @@ type benchServer struct {
 	b      *testing.B
 	url    string
 	client *http.Client
+
+	cookie          string // of a session
+	access, refresh string // tokens
 }
 
-func startBenchServer(b *testing.B, kind string) *benchServer {
+// startBenchServer starts a server of this kind from a test binary of this package,
+// this one if its name is empty.
+func startBenchServer(b *testing.B, executable, kind string) *benchServer {
 	b.Helper()
-	executable, err := os.Executable()
-	if err != nil {
-		b.Fatal(err)
+	if executable == "" {
+		var err error
+		if executable, err = os.Executable(); err != nil {
+			b.Fatal(err)
+		}
 	}
 	cmd := exec.Command(executable)
 	cmd.Env = append(os.Environ(), "OPKIT_BENCH_SERVER="+kind)
@@ -240,34 +247,51 @@ func (s *benchServer) redeem(location, client string) []byte {
 		"redirect_uri", appRedirectURI, "code_verifier", verifier)
 }
 
-// BenchmarkEndpoints prints the server's CPU time per operation beside the floor's,
-// measured in interleaved rounds:
-//
-//	go test -run '^$' -bench Endpoints .
-func BenchmarkEndpoints(b *testing.B) {
-	floor, ours := startBenchServer(b, "floor"), startBenchServer(b, "opkit")
-	const registration = `{"client_name":"My Dynamic Client","redirect_uris":["https://client.example.com/callback","https://client.example.com/callback2"]}`
-
-	var cookie string
-	login := func(s *benchServer) *http.Response {
-		res, _ := s.get(authorizeQuery(benchClient))
-		for _, c := range res.Cookies() {
-			if c.Name == "opkit_session" {
-				cookie = c.Name + "=" + c.Value
-			}
+// login has a user signed in and returns the answer with the code.
+func (s *benchServer) login() *http.Response {
+	s.b.Helper()
+	res, _ := s.get(authorizeQuery(benchClient))
+	for _, c := range res.Cookies() {
+		if c.Name == "opkit_session" {
+			s.cookie = c.Name + "=" + c.Value
 		}
-		return res
 	}
+	return res
+}
+
+// keep keeps the tokens of a response for the next request.
+func (s *benchServer) keep(body []byte) {
+	s.b.Helper()
 	var tokens struct {
 		Access  string `json:"access_token"`
 		Refresh string `json:"refresh_token"`
 	}
-	decode := func(body []byte) {
-		if err := json.Unmarshal(body, &tokens); err != nil {
-			b.Fatal(err)
-		}
+	if err := json.Unmarshal(body, &tokens); err != nil {
+		s.b.Fatal(err)
 	}
-	decode(ours.redeem(login(ours).Header.Get("Location"), benchClient))
+	s.access, s.refresh = tokens.Access, tokens.Refresh
+}
+
+// BenchmarkEndpoints prints the server's CPU time per operation beside the floor's,
+// measured in interleaved rounds:
+//
+//	go test -run '^$' -bench Endpoints .
+//
+// An earlier version of opkit, or one without a change, runs in the same rounds if
+// OPKIT_BENCH_OLD names its test binary (go test -c). Runs one after the other differ
+// by more than most changes make.
+func BenchmarkEndpoints(b *testing.B) {
+	floor, ours := startBenchServer(b, "", "floor"), startBenchServer(b, "", "opkit")
+	servers := []*benchServer{ours}
+	if old := os.Getenv("OPKIT_BENCH_OLD"); old != "" {
+		servers = append(servers, startBenchServer(b, old, "opkit"))
+	}
+	const registration = `{"client_name":"My Dynamic Client","redirect_uris":["https://client.example.com/callback","https://client.example.com/callback2"]}`
+
+	for _, s := range servers {
+		s.keep(s.redeem(s.login().Header.Get("Location"), benchClient))
+	}
+	floor.access = ours.access
 	floorToken := func(path string) func(*benchServer) { return func(s *benchServer) { s.form(path, "grant_type", "x") } }
 	floorCode := func(path string) func(*benchServer) {
 		return func(s *benchServer) {
@@ -277,7 +301,7 @@ func BenchmarkEndpoints(b *testing.B) {
 	}
 	withSession := func(client string) func(*benchServer) {
 		return func(s *benchServer) {
-			res, _ := s.get(authorizeQuery(client), "Cookie", cookie)
+			res, _ := s.get(authorizeQuery(client), "Cookie", s.cookie)
 			s.redeem(res.Header.Get("Location"), client)
 		}
 	}
@@ -300,33 +324,46 @@ func BenchmarkEndpoints(b *testing.B) {
 		{"client_credentials/rs256", 1.05, floorToken("/rs256"), func(s *benchServer) {
 			s.form("/oauth/token", "grant_type", "client_credentials", "audience", "api:RS256")
 		}},
-		{"code/new-session", 1.33, floorCode("/es256"), func(s *benchServer) { s.redeem(login(s).Header.Get("Location"), benchClient) }},
+		{"code/new-session", 1.33, floorCode("/es256"), func(s *benchServer) { s.redeem(s.login().Header.Get("Location"), benchClient) }},
 		{"code/session", 1.3, floorCode("/es256"), withSession(benchClient)},
 		{"code/session-rs256", 1.05, floorCode("/rs256"), withSession(benchClient + "rs")},
 		{"refresh", 1.2, floorToken("/es256"), func(s *benchServer) {
-			decode(s.form("/oauth/token", "grant_type", "refresh_token", "refresh_token", tokens.Refresh))
+			s.keep(s.form("/oauth/token", "grant_type", "refresh_token", "refresh_token", s.refresh))
 		}},
-		{"userinfo", 1.25, func(s *benchServer) { s.get("/userinfo", "Authorization", "Bearer "+tokens.Access) },
-			func(s *benchServer) { s.get("/userinfo", "Authorization", "Bearer "+tokens.Access) }},
-		{"introspection", 1.3, func(s *benchServer) { s.form("/introspect", "token", tokens.Access) },
-			func(s *benchServer) { s.form("/oauth/introspect", "token", tokens.Access) }},
+		{"userinfo", 1.25, func(s *benchServer) { s.get("/userinfo", "Authorization", "Bearer "+s.access) },
+			func(s *benchServer) { s.get("/userinfo", "Authorization", "Bearer "+s.access) }},
+		{"introspection", 1.3, func(s *benchServer) { s.form("/introspect", "token", s.access) },
+			func(s *benchServer) { s.form("/oauth/introspect", "token", s.access) }},
 	} {
 		b.Run(tc.name, func(b *testing.B) {
-			floor.b, ours.b = b, b
-			var floors, figures []float64
-			floor.measure(20, tc.floor)
-			ours.measure(20, tc.ours)
-			for b.Loop() {
-				floors = append(floors, floor.measure(100, tc.floor))
-				figures = append(figures, ours.measure(100, tc.ours))
+			figures := make([][]float64, 1+len(servers)) // of the floor, of this version, of the old one
+			round := func(n int) {
+				for i, s := range append([]*benchServer{floor}, servers...) {
+					s.b = b
+					operation := tc.ours
+					if s == floor {
+						operation = tc.floor
+					}
+					figures[i] = append(figures[i], s.measure(n, operation))
+				}
 			}
-			slices.Sort(floors)
-			slices.Sort(figures)
-			f, o := floors[len(floors)/2], figures[len(figures)/2]
+			round(20)
+			clear(figures)
+			for b.Loop() {
+				round(100)
+			}
+			median := func(i int) float64 {
+				slices.Sort(figures[i])
+				return figures[i][len(figures[i])/2]
+			}
+			f, o := median(0), median(1)
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(f, "floor-µs")
 			b.ReportMetric(o, "opkit-µs")
 			b.ReportMetric(o/f, "×floor")
+			if len(servers) > 1 {
+				b.ReportMetric(o/median(2), "×old")
+			}
 			b.ReportMetric(tc.budget, "budget")
 		})
 	}
