@@ -228,6 +228,38 @@ func TestTheConsoleManagesApplicationsThatPublishTheirMetadata(t *testing.T) {
 	})
 }
 
+func TestTheConsoleSaysWhetherFirstPartiesNeedConsent(t *testing.T) {
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount})
+		s := newConsole(w)
+		api := func() store.API {
+			api, err := w.stores.APIs.APIByAudience(context.Background(), tenant.DefaultID, apiAudience)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return api
+		}
+		const box = `name="skip_consent"`
+		if page := s.page("/apis"); !strings.Contains(page, box) || strings.Contains(page, box+" checked") || api().SkipFirstPartyConsent {
+			t.Error("skipping is on before anybody switched it on")
+		}
+		s.saved(s.send("/apis/consent", "id", api().ID, "skip_consent", "on"), "asked for consent was saved")
+		if page := s.page("/apis"); !strings.Contains(page, box+" checked") || !api().SkipFirstPartyConsent || api().UserPolicy != store.PolicyAllowAll {
+			t.Errorf("%+v", api())
+		}
+		s.saved(s.send("/apis/consent", "id", api().ID), "asked for consent was saved")
+		if api().SkipFirstPartyConsent {
+			t.Errorf("%+v", api())
+		}
+		if res := s.send("/apis/consent", "id", "rs_nobody", "skip_consent", "on"); res.StatusCode != http.StatusNotFound {
+			t.Errorf("unknown API: %d", res.StatusCode)
+		}
+		if res := s.send("/apis/consent", "id", "rs_management", "skip_consent", "on"); res.StatusCode != http.StatusForbidden {
+			t.Errorf("the built-in API: %d", res.StatusCode)
+		}
+	})
+}
+
 func TestTheConsoleSaysWhatThirdPartiesMayAskFor(t *testing.T) {
 	w := newWorld(t, options{})
 	s := newConsole(w)
@@ -297,6 +329,7 @@ func TestTheConsoleDoesWhatTheVisitorMay(t *testing.T) {
 		"/connections":      {"id", w.connection.ID, "is_domain_connection", "false"},
 		"/keys":             {"action", "rotate"},
 		"/apis":             {"audience", apiAudience, "open", "on"},
+		"/apis/consent":     {"id", "rs_any", "skip_consent", "on"},
 	} {
 		if res := s.send(path, fields...); res.StatusCode != http.StatusForbidden || !strings.Contains(text(res.body), "You may not do this.") {
 			t.Errorf("%s: %d %s", path, res.StatusCode, text(res.body))

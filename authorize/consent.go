@@ -48,6 +48,7 @@ func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request,
 		a.showConsent(w, r, q, s, &grant)
 		return
 	}
+	q.notAsked = !q.prompt.consent && q.skipsConsent()
 	a.complete(w, r, q, s, grant)
 }
 
@@ -99,7 +100,7 @@ func (a *Authorizer) needsConsent(q *request, grant *store.Grant) bool {
 	switch {
 	case q.prompt.consent:
 		return true
-	case q.client.FirstParty:
+	case q.skipsConsent():
 		return false
 	case grant.ID == "" || !oauth.Scope(grant.Scopes).HasAll(q.consentScope()) || !grantedClaims(grant).Has(q.consentClaims()):
 		return true
@@ -112,6 +113,15 @@ func (a *Authorizer) needsConsent(q *request, grant *store.Grant) bool {
 	// who asks now.
 	kind, err := oauth.ClassifyRedirectURI(q.redirectURI)
 	return q.client.Strict() && (err != nil || kind != oauth.RedirectWeb)
+}
+
+// skipsConsent reports whether the user need not be asked at all: the tenant vouches
+// for the client, the API that it asks for allows it, and what answers at the redirect
+// URI can be nobody else. Any program can be on the user's device (RFC 8252 §8.6), but
+// only the provider itself at the provider's own origin.
+func (q *request) skipsConsent() bool {
+	return q.client.FirstParty && (q.api == nil || q.api.SkipFirstPartyConsent) &&
+		(!oauth.LeadsToDevice(q.redirectURI) || oauth.SameOrigin(q.redirectURI, q.tenant.Issuer()))
 }
 
 // Consent serves the target of the consent page's form.
@@ -281,30 +291,37 @@ func (a *Authorizer) saveGrant(ctx context.Context, q *request, s *signedIn, gra
 		return store.Grant{}, err
 	}
 	scope, claims := q.consentScope(), q.consentClaims()
+	// What nobody was asked for must not count as allowed, once the client is a third
+	// party or the API wants users to be asked.
+	revision := q.client.Revision
+	if q.notAsked {
+		revision = store.NotAsked
+	}
 	for range 3 {
 		now := a.now()
+		covered := oauth.Scope(grant.Scopes).HasAll(scope) && grantedClaims(&grant).Has(claims)
 		var err error
 		switch {
 		case grant.ID == "":
 			grant = store.Grant{
 				TenantID: q.tenant.ID(), ID: rand.Text(), UserID: s.user.ID, ClientID: q.client.ID, Audience: q.audience(),
-				Scopes: scope, Claims: claims.Names(), ConnectionID: s.session.ConnectionID, ClientRevision: q.client.Revision,
+				Scopes: scope, Claims: claims.Names(), ConnectionID: s.session.ConnectionID, ClientRevision: revision,
 				Version: 1, CreatedAt: now, UpdatedAt: now,
 			}
 			err = a.cfg.Stores.Grants.CreateGrant(ctx, grant)
-		case grant.ClientRevision != q.client.Revision:
+		case !q.notAsked && grant.ClientRevision != q.client.Revision:
 			// What was allowed to the client as it was says nothing about it as it is.
 			// The tokens that it has keep what they have.
 			grant.Scopes, grant.Claims = scope, claims.Names()
 			grant.ClientRevision, grant.ConnectionID, grant.UpdatedAt = q.client.Revision, s.session.ConnectionID, now
 			err = a.cfg.Stores.Grants.UpdateGrant(ctx, grant)
-		case oauth.Scope(grant.Scopes).HasAll(scope) && grantedClaims(&grant).Has(claims):
+		case covered:
 			a.touchGrant(ctx, grant, now)
 			return grant, nil
 		default:
 			grant.Scopes = oauth.Scope(grant.Scopes).Union(scope)
 			grant.Claims = (token.ClaimsOf(grant.Claims...) | claims).Names()
-			grant.ConnectionID, grant.UpdatedAt = s.session.ConnectionID, now
+			grant.ClientRevision, grant.ConnectionID, grant.UpdatedAt = revision, s.session.ConnectionID, now
 			err = a.cfg.Stores.Grants.UpdateGrant(ctx, grant)
 		}
 		if err == nil {

@@ -63,7 +63,7 @@ func (a *Authorizer) showConsent(w http.ResponseWriter, r *http.Request, q *requ
 			Scope: q.consentScope(), Claims: q.consentClaims(), Revision: q.client.Revision,
 		}),
 		User:      shownUser(&s.user),
-		FirstTime: firstTime, Changed: grant.ID != "" && grant.ClientRevision != q.client.Revision,
+		FirstTime: firstTime, Changed: grant.ID != "" && grant.ClientRevision != q.client.Revision && grant.ClientRevision != store.NotAsked,
 		Access: accessInfo(q.consentScope(), q.consentClaims(), q.audience(), q.api), Offline: q.offline,
 		ApplicationsURL: a.applicationsURL(q.tenant),
 	})

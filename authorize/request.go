@@ -58,6 +58,9 @@ type request struct {
 	// connection is the name of the connection that the request prefers.
 	connection string
 
+	// notAsked says that the user is not asked for consent, see skipsConsent.
+	notAsked bool
+
 	// What the response is to say for session management: whether the session was
 	// looked for, the browser's state, and whether the user allowed the client
 	// something before.

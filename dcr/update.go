@@ -18,10 +18,10 @@ import (
 // SecurityMode cannot be changed: the latter is fixed when a client is created.
 //
 // Blocked takes the client out of service on every path, at once on this node.
-// FirstParty may be changed: from then on the tenant vouches for the application, whose users
-// are not asked for consent, and which needs to be enabled for a connection instead
-// of a domain connection. Users are asked again, where they are asked at all, if the
-// application changed what they see of it.
+// FirstParty may be changed: from then on the tenant vouches for the application, whose
+// users are not asked for consent where the API allows that, and which needs to be
+// enabled for a connection instead of a domain connection. Users are asked again, where
+// they are asked at all, if the application changed what they see of it.
 //
 // The secret that is returned is not empty if the client got a new one, because it
 // had none, or because an algorithm needs one to be kept that is only known by its

@@ -36,7 +36,11 @@ type API struct {
 	UserPolicy   string `json:"user_policy,omitempty"`
 	ClientPolicy string `json:"client_policy,omitempty"`
 	// DisallowOfflineAccess refuses refresh tokens for this API.
-	DisallowOfflineAccess bool      `json:"disallow_offline_access,omitempty"`
+	DisallowOfflineAccess bool `json:"disallow_offline_access,omitempty"`
+	// SkipFirstPartyConsent lets first-party clients have access without asking the
+	// user. Those that return to the user's own device are asked about all the same:
+	// whoever is there can only claim to be the client.
+	SkipFirstPartyConsent bool      `json:"skip_consent_for_verifiable_first_party_clients,omitempty"`
 	Version               int64     `json:"version"`
 	CreatedAt             time.Time `json:"created_at"`
 	UpdatedAt             time.Time `json:"updated_at"`

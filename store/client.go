@@ -21,8 +21,9 @@ type Client struct {
 	ID       string `json:"client_id"`
 	Name     string `json:"client_name,omitempty"`
 
-	// FirstParty says that the tenant vouches for the client. The zero value is a
-	// third-party client: domain connections only, always consent.
+	// FirstParty says that the tenant vouches for the client, whose users are not asked
+	// for consent where the API allows that. The zero value is a third-party client:
+	// domain connections only, always consent.
 	FirstParty bool `json:"first_party,omitempty"`
 	// Dynamic says that the client registered itself, or is known by its Document.
 	Dynamic bool `json:"dynamic,omitempty"`

@@ -24,7 +24,7 @@ type Grant struct {
 	Claims       []string `json:"claims,omitempty"`
 	ConnectionID string   `json:"connection_id,omitempty"`
 	// ClientRevision is the [Client]'s Revision that the user saw. The consent is
-	// remembered for that one alone.
+	// remembered for that one alone. [NotAsked]: there is none to remember.
 	ClientRevision int64     `json:"client_revision,omitempty"`
 	Version        int64     `json:"version"`
 	CreatedAt      time.Time `json:"created_at"`
@@ -32,6 +32,10 @@ type Grant struct {
 	// up to a day late.
 	UpdatedAt time.Time `json:"updated_at"`
 }
+
+// NotAsked as a [Grant]'s ClientRevision says that the user was not asked for some of
+// it, because the client was first party.
+const NotAsked = -1
 
 // Clone returns a copy that shares nothing with g.
 func (g Grant) Clone() Grant {

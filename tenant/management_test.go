@@ -117,7 +117,7 @@ func TestAnAPIOnTheWire(t *testing.T) {
 	a := administer(t)
 	want := jsonObject{
 		"identifier": "appointments:api", "is_system": false, "scopes": []any{}, "signing_alg": "ES256", "token_lifetime": 3600.0,
-		"allow_offline_access":       false,
+		"allow_offline_access": false, "skip_consent_for_verifiable_first_party_clients": false,
 		"subject_type_authorization": jsonObject{"user": jsonObject{"policy": "require_client_grant"}, "client": jsonObject{"policy": "require_client_grant"}},
 	}
 	id := a.want(201, want, "POST", "resource-servers", `{"identifier":"appointments:api"}`)
@@ -137,8 +137,10 @@ func TestAnAPIOnTheWire(t *testing.T) {
 		{`{"scopes":[{"value":"read:all","description":"Read"},{"value":"write:all"}]}`, jsonObject{"scopes": []any{jsonObject{"value": "read:all", "description": "Read"}, jsonObject{"value": "write:all"}}}},
 		{`{"scopes":[{"value":"write:all"}]}`, jsonObject{"scopes": []any{jsonObject{"value": "write:all"}}}},
 		{`{"signing_alg":"RS256","token_lifetime":86400,"allow_offline_access":true}`, jsonObject{"signing_alg": "RS256", "token_lifetime": 86400.0, "allow_offline_access": true}},
+		{`{"skip_consent_for_verifiable_first_party_clients":true}`, jsonObject{"skip_consent_for_verifiable_first_party_clients": true}},
 		{`{"subject_type_authorization":{"user":{"policy":"allow_all"}}}`, jsonObject{"subject_type_authorization": jsonObject{"user": jsonObject{"policy": "allow_all"}, "client": jsonObject{"policy": "require_client_grant"}}}},
 		{`{"subject_type_authorization":{"client":{"policy":"deny_all"}}}`, jsonObject{"subject_type_authorization": jsonObject{"user": jsonObject{"policy": "allow_all"}, "client": jsonObject{"policy": "deny_all"}}}},
+		{`{"skip_consent_for_verifiable_first_party_clients":false}`, jsonObject{"skip_consent_for_verifiable_first_party_clients": false}},
 		{`{"signing_alg":null,"token_lifetime":null,"scopes":null}`, jsonObject{"signing_alg": "ES256", "token_lifetime": 3600.0, "scopes": []any{}}},
 	} {
 		for member, value := range step.change {
@@ -169,7 +171,8 @@ func TestDeletingAnAPIDeletesItsClientGrants(t *testing.T) {
 	a := administer(t)
 	id := a.want(201, jsonObject{
 		"identifier": "a", "is_system": false, "scopes": []any{}, "signing_alg": "ES256", "token_lifetime": 3600.0, "allow_offline_access": false,
-		"subject_type_authorization": jsonObject{"user": jsonObject{"policy": "require_client_grant"}, "client": jsonObject{"policy": "require_client_grant"}},
+		"skip_consent_for_verifiable_first_party_clients": false,
+		"subject_type_authorization":                      jsonObject{"user": jsonObject{"policy": "require_client_grant"}, "client": jsonObject{"policy": "require_client_grant"}},
 	}, "POST", "resource-servers", `{"identifier":"a"}`)
 	a.do("POST", "resource-servers", `{"identifier":"b"}`)
 	for _, audience := range []string{"a", "b"} {

@@ -73,6 +73,7 @@ type apiView struct {
 	SigningAlgorithm   string            `json:"signing_alg"`
 	TokenLifetime      int64             `json:"token_lifetime"` // seconds
 	AllowOfflineAccess bool              `json:"allow_offline_access"`
+	SkipConsent        bool              `json:"skip_consent_for_verifiable_first_party_clients"`
 	Authorization      subjectTypeAccess `json:"subject_type_authorization"`
 }
 
@@ -90,8 +91,8 @@ func viewAPI(a *store.API) apiView {
 	v := apiView{
 		ID: a.ID, Name: a.Name, Identifier: a.Audience, IsSystem: a.ID == managementAPIID, Scopes: a.Scopes,
 		SigningAlgorithm: a.SigningAlgorithm, TokenLifetime: int64(a.TokenLifetime / time.Second),
-		AllowOfflineAccess: !a.DisallowOfflineAccess,
-		Authorization:      subjectTypeAccess{accessPolicy{a.UserPolicy}, accessPolicy{a.ClientPolicy}},
+		AllowOfflineAccess: !a.DisallowOfflineAccess, SkipConsent: a.SkipFirstPartyConsent,
+		Authorization: subjectTypeAccess{accessPolicy{a.UserPolicy}, accessPolicy{a.ClientPolicy}},
 	}
 	if v.Scopes == nil {
 		v.Scopes = []store.APIScope{}
@@ -107,6 +108,7 @@ type apiBody struct {
 	SigningAlgorithm   management.Nullable[string]           `json:"signing_alg"`
 	TokenLifetime      management.Nullable[int64]            `json:"token_lifetime"`
 	AllowOfflineAccess *bool                                 `json:"allow_offline_access"`
+	SkipConsent        *bool                                 `json:"skip_consent_for_verifiable_first_party_clients"`
 	Authorization      *struct {
 		User   *accessPolicy `json:"user"`
 		Client *accessPolicy `json:"client"`
@@ -140,6 +142,9 @@ func (b *apiBody) applyTo(a *store.API) error {
 	}
 	if b.AllowOfflineAccess != nil {
 		a.DisallowOfflineAccess = !*b.AllowOfflineAccess
+	}
+	if b.SkipConsent != nil {
+		a.SkipFirstPartyConsent = *b.SkipConsent
 	}
 	if b.Authorization != nil {
 		if b.Authorization.User != nil {

@@ -97,6 +97,25 @@ func isLoopbackHost(host string) bool {
 	return err == nil && addr.Zone() == "" && addr.IsLoopback() && !addr.Is4In6()
 }
 
+// LeadsToDevice reports whether a redirect URI leads to the user's own device, where
+// any program can be: to a loopback host, over https as well, or to an application
+// behind a private-use scheme. What is not a redirect URI leads there, too.
+func LeadsToDevice(uri string) bool {
+	if kind, err := ClassifyRedirectURI(uri); err != nil || kind != RedirectWeb {
+		return true
+	}
+	u, err := url.Parse(uri)
+	return err != nil || isLoopbackHost(u.Hostname())
+}
+
+// SameOrigin reports whether two http or https URLs have scheme, host and port in
+// common, character by character.
+func SameOrigin(a, b string) bool {
+	u, errA := url.Parse(a)
+	v, errB := url.Parse(b)
+	return errA == nil && errB == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.Scheme == v.Scheme && u.Host == v.Host
+}
+
 // RedirectHost returns the host that a redirect URI is known by in rules: in lower
 // case, with the port unless it is the scheme's own or that of a loopback URI. It is
 // empty if the URI has no host.

@@ -437,3 +437,38 @@ func FuzzMatchRedirectURI(f *testing.F) {
 		}
 	})
 }
+
+func TestLeadsToDevice(t *testing.T) {
+	for uri, want := range map[string]bool{
+		"https://app.example.com/cb": false, "https://127.0.0.1.example.com/cb": false, "https://localhost.example.com/cb": false, "https://127.example/cb": false,
+		"http://127.0.0.1/cb": true, "http://127.0.0.2:9/cb": true, "http://[::1]:8080/cb": true, "http://localhost/cb": true,
+		"https://localhost/cb": true, "https://LOCALHOST:8443/cb": true, "https://127.0.0.1/cb": true, "https://[::1]/cb": true,
+		"com.example.app:/cb": true, "myapp://cb": true, "http://app.example.com/cb": true, "javascript:alert(1)": true, "": true, "https://app.example.com/#x": true,
+	} {
+		if got := LeadsToDevice(uri); got != want {
+			t.Errorf("LeadsToDevice(%q) = %v, want %v", uri, got, want)
+		}
+	}
+}
+
+func TestSameOrigin(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		want bool
+	}{
+		{"https://op.example/cb", "https://op.example", true},
+		{"http://127.0.0.1:8080/console/cb?x=y", "http://127.0.0.1:8080/auth/", true},
+		{"http://127.0.0.1:8080/cb", "http://127.0.0.1:8081", false},
+		{"http://127.0.0.1/cb", "http://127.0.0.1:80", false},
+		{"http://127.0.0.1/cb", "http://localhost", false},
+		{"http://op.example/cb", "https://op.example", false},
+		{"https://op.example.evil.example/cb", "https://op.example", false},
+		{"https://user@op.example/cb", "https://op.example", true}, // which no redirect URI has
+		{"com.example.app:/cb", "com.example.app:/x", false}, {"app://op/cb", "app://op", false},
+		{"", "", false}, {"https://%zz/", "https://%zz/", false},
+	} {
+		if got := SameOrigin(tc.a, tc.b); got != tc.want {
+			t.Errorf("SameOrigin(%q, %q) = %v, want %v", tc.a, tc.b, got, tc.want)
+		}
+	}
+}

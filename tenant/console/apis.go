@@ -17,6 +17,7 @@ type apiView struct {
 	SigningAlgorithm   string `json:"signing_alg"`
 	TokenLifetime      int64  `json:"token_lifetime"`
 	AllowOfflineAccess bool   `json:"allow_offline_access"`
+	SkipConsent        bool   `json:"skip_consent_for_verifiable_first_party_clients"`
 	Authorization      struct {
 		User struct {
 			Policy string `json:"policy"`
@@ -47,12 +48,13 @@ type clientGrantView struct {
 }
 
 type apisPage struct {
-	APIs      []apiView
-	MayChange bool
+	APIs []apiView
+	// MayChange is about what third parties may ask for, MayChangeAPIs about the APIs.
+	MayChange, MayChangeAPIs bool
 }
 
 func (c *Console) apis(v *visit) error {
-	page := apisPage{MayChange: v.visitor.may("create:client_grants") && v.visitor.may("update:client_grants") && v.visitor.may("delete:client_grants")}
+	page := apisPage{MayChangeAPIs: v.visitor.may("update:resource_servers"), MayChange: v.visitor.may("create:client_grants") && v.visitor.may("update:client_grants") && v.visitor.may("delete:client_grants")}
 	if err := v.call(http.MethodGet, "/resource-servers?per_page=100", nil, &page.APIs); err != nil {
 		return err
 	}
@@ -108,4 +110,18 @@ func (c *Console) saveDefaults(v *visit) error {
 		return err
 	}
 	return v.redirect("/apis", "defaults")
+}
+
+// saveConsent says whether users are asked for consent to first-party applications.
+func (c *Console) saveConsent(v *visit) error {
+	form, err := v.form()
+	if err != nil {
+		return err
+	}
+	if err := v.call(http.MethodPatch, "/resource-servers/"+url.PathEscape(form.Get("id")), map[string]bool{
+		"skip_consent_for_verifiable_first_party_clients": form.Get("skip_consent") == "on",
+	}, nil); err != nil {
+		return err
+	}
+	return v.redirect("/apis", "consent")
 }

@@ -129,6 +129,7 @@ func New(cfg Config) (*Console, error) {
 		"POST /applications/one": c.changeApplication,
 		"GET /apis":              c.apis,
 		"POST /apis":             c.saveDefaults,
+		"POST /apis/consent":     c.saveConsent,
 		"GET /keys":              c.keys,
 		"POST /keys":             c.changeKeys,
 	} {
@@ -269,6 +270,7 @@ var done = map[string]string{
 	"unblocked":   "The application is no longer blocked.",
 	"deleted":     "The application was deleted, with everything that it held.",
 	"defaults":    "The permissions of third-party applications were saved.",
+	"consent":     "Whether users are asked for consent was saved.",
 	"rotated":     "The next keys are published. They sign once everybody knows them.",
 	"revoked":     "The key was revoked. Everything that it signed is refused.",
 }
