@@ -28,6 +28,9 @@ type Stores struct {
 
 	// UserAdmin is optional: without it opkit never changes users.
 	UserAdmin UserAdmin
+
+	// Events is optional: without it there is no log that administrators can read.
+	Events EventStore
 }
 
 // Validate returns an error that names every required field that is nil.

@@ -60,6 +60,9 @@ func Inject(s store.Stores, f Faults) store.Stores {
 	if s.Tickets != nil {
 		s.Tickets = faultyTickets{s.Tickets, f}
 	}
+	if s.Events != nil {
+		s.Events = faultyEvents{s.Events, f}
+	}
 	return s
 }
 
@@ -398,4 +401,33 @@ func (x faultyTickets) DeleteTicket(ctx context.Context, tenant, kind string, id
 
 func (x faultyTickets) CollectTickets(ctx context.Context, now time.Time, limit int) (int, error) {
 	return answer(ctx, x.f, "CollectTickets", func() (int, error) { return x.in.CollectTickets(ctx, now, limit) })
+}
+
+type faultyEvents struct {
+	in store.EventStore
+	f  Faults
+}
+
+func (x faultyEvents) AppendEvents(ctx context.Context, events []store.Event) (int, error) {
+	return answer(ctx, x.f, "AppendEvents", func() (int, error) { return x.in.AppendEvents(ctx, events) })
+}
+
+func (x faultyEvents) Event(ctx context.Context, tenant, id string, now time.Time) (store.Event, error) {
+	return answer(ctx, x.f, "Event", func() (store.Event, error) { return x.in.Event(ctx, tenant, id, now) })
+}
+
+func (x faultyEvents) Events(ctx context.Context, tenant string, filter store.EventFilter, page store.EventPage, now time.Time) ([]store.Event, error) {
+	return answer(ctx, x.f, "Events", func() ([]store.Event, error) { return x.in.Events(ctx, tenant, filter, page, now) })
+}
+
+func (x faultyEvents) CountEvents(ctx context.Context, tenant string, filter store.EventFilter, span store.EventSpan, now time.Time) ([]int, error) {
+	return answer(ctx, x.f, "CountEvents", func() ([]int, error) { return x.in.CountEvents(ctx, tenant, filter, span, now) })
+}
+
+func (x faultyEvents) TrimEvents(ctx context.Context, tenant, quota string, keep, limit int) (int, error) {
+	return answer(ctx, x.f, "TrimEvents", func() (int, error) { return x.in.TrimEvents(ctx, tenant, quota, keep, limit) })
+}
+
+func (x faultyEvents) CollectEvents(ctx context.Context, now time.Time, limit int) (int, error) {
+	return answer(ctx, x.f, "CollectEvents", func() (int, error) { return x.in.CollectEvents(ctx, now, limit) })
 }

@@ -85,6 +85,7 @@ func TestChecksAreNamedAndExplained(t *testing.T) {
 	describe(t, "Sessions", sessionChecks(), append(records, 4, 5)...)
 	describe(t, "Grants", grantFamilyChecks(), all...)
 	describe(t, "Tickets", ticketChecks(), all...)
+	describe(t, "Events", eventChecks(), 1, 2, 4, 5, 6, 9, 10, 12) // none is ever deleted by name
 }
 
 func describe[S any](t *testing.T, name string, checks []check[S], rules ...int) {
@@ -122,6 +123,7 @@ func TestCancellationCoversEveryMethod(t *testing.T) {
 	covered[store.SessionStore](t, sessions.calls(s, store.Session{}))
 	covered[store.GrantFamilyStore](t, append(grants.calls(s, store.Grant{}), families.calls(s, store.Family{})...))
 	covered[store.TicketStore](t, tickets.calls(s, store.Ticket{}))
+	covered[store.EventStore](t, events.calls(s, store.Event{}))
 }
 
 func covered[S any](t *testing.T, calls []call) {

@@ -20,6 +20,7 @@ type Store struct {
 	tickets      table[ticketKey, store.Ticket]
 	grants       table[key, grantRow]
 	families     table[key, familyRow]
+	events       eventLogs
 }
 
 // key identifies most records.
@@ -57,6 +58,7 @@ func (s *Store) Stores() store.Stores {
 		Tickets:       s,
 		ClientSweeper: s,
 		UserAdmin:     s,
+		Events:        s,
 	}
 }
 

@@ -135,6 +135,11 @@ func everyCall(ctx context.Context, s store.Stores) []error {
 		get(s.Grants.FindGrant(ctx, "t", id, id, "")),
 		s.Grants.UpdateGrant(ctx, store.Grant{TenantID: "t", ID: id, Version: 1}),
 		s.Grants.UpdateGrant(ctx, store.Grant{TenantID: "t", ID: id, Version: 7}),
+		get(s.Events.AppendEvents(ctx, []store.Event{{TenantID: "t", ID: id, ExpiresAt: later}})),
+		get(s.Events.Event(ctx, "t", id, now)),
+		get(s.Events.TrimEvents(ctx, "t", "refused", 4000, 100)),
+		get(s.Events.CollectEvents(ctx, later.Add(time.Second), 100)),
+
 		get(s.Grants.StartFamily(ctx, family, now)),
 		get(s.Grants.Family(ctx, "t", id, now)),
 		get(s.Grants.RotateFamily(ctx, "t", id, 0, later, now)),
@@ -153,6 +158,12 @@ func everyCall(ctx context.Context, s store.Stores) []error {
 			}
 			return nameOf(kind, 500)
 		}
+		kind := []string{"", "user.sign_in"}[combination>>2]
+		log := store.EventFilter{UserID: value(1, "user"), ClientID: value(2, "client"), Type: kind, Outcome: "allowed"}
+		span := store.EventSpan{From: now.Add(-10 * time.Minute), Step: 10 * time.Minute, Steps: 1}
+		errs = append(errs, get(s.Events.Events(ctx, "t", log, store.EventPage{Limit: 50}, now)),
+			get(s.Events.Events(ctx, "t", log, store.EventPage{Newest: true, Limit: 50}, now)),
+			get(s.Events.CountEvents(ctx, "t", log, span, now)))
 		filter := store.FamilyFilter{SID: value(4, "sid"), UserID: value(1, "user"), ClientID: value(2, "client")}
 		errs = append(errs, get(s.Grants.RevokeFamilies(ctx, "t", filter, later, now)))
 		if combination < 4 {

@@ -91,6 +91,14 @@ var populations = []struct {
 		},
 	},
 	{
+		"events", "tenant_id, id, type, outcome, client_id, user_id, quota, time, expires_at, record",
+		func(i int) []any {
+			at := populated.Add(-time.Duration(i) * time.Second)
+			return []any{"t", store.EventPosition(at) + nameOf("event", i), []string{"user.sign_in", "user.consent", "client.registration"}[i%3], "allowed",
+				nameOf("client", i%1000), userOf(i), []string{"", "refused"}[i%2], at.UnixMicro(), expiry(i), `{"address":"192.0.2.1"}`}
+		},
+	},
+	{
 		"apis", "tenant_id, id, audience, version, record",
 		func(i int) []any {
 			return []any{"t", nameOf("api", i), "https://" + nameOf("api", i), int64(1), "{}"}
