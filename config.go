@@ -142,8 +142,13 @@ type Config struct {
 	RequestTimeout time.Duration
 
 	// Audit receives every decision, see package audit, while the request waits. [audit.Log]
-	// writes events to a logger. Nil: nobody does.
+	// writes events to a logger. Nil: nobody does. The log of Stores.Events gets them
+	// besides.
 	Audit audit.Sink
+
+	// EventLog says how much the log keeps that administrators read
+	// (/api/v2/logs), if there is Stores.Events.
+	EventLog EventLogConfig
 
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -217,6 +222,16 @@ type Lifetimes struct {
 	RefreshTokenLeeway time.Duration
 }
 
+// EventLogConfig says how much the log of events keeps. It has addresses of users, so
+// it should not keep them for longer than somebody looks at them.
+type EventLogConfig struct {
+	// Retention is how long an event is kept. Zero: 30 days.
+	Retention time.Duration
+	// MaxEvents is how many events each tenant keeps of what was done and, apart from
+	// that, of what was refused or failed. Zero: 50,000 of each.
+	MaxEvents int
+}
+
 // OutboundConfig bounds the requests that a provider sends to addresses which
 // applications registered, such as a backchannel_logout_uri. They go to https URLs
 // on the internet only; redirects are not followed.
@@ -242,6 +257,9 @@ func (c Config) resolved() (Config, error) {
 	}
 	if err := c.Stores.Validate(); err != nil {
 		errs = append(errs, err)
+	}
+	if c.EventLog.Retention < 0 || c.EventLog.MaxEvents < 0 {
+		errs = append(errs, errors.New("opkit: Config.EventLog: Retention and MaxEvents must not be negative"))
 	}
 	for i, secret := range c.secrets() {
 		if len(secret) < seal.MinSecret {

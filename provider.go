@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/authorize"
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/dcr"
@@ -25,6 +26,7 @@ type Provider struct {
 	tokens      *token.Issuer
 	browser     *authorize.Authorizer
 	registrar   *dcr.Registrar
+	log         *tenant.EventLog // nil without Stores.Events
 	counters    cachestore.Counters
 	routes      *routes
 	handler     http.Handler // serves all of them
@@ -43,6 +45,14 @@ func New(cfg Config) (*Provider, error) {
 	p := &Provider{}
 	if cfg.CacheStaleness >= 0 {
 		cfg.Stores = cachestore.New(cfg.Stores, cachestore.Config{Staleness: cfg.CacheStaleness, Now: cfg.Now, Counters: &p.counters})
+	}
+	if cfg.Stores.Events != nil {
+		if p.log, err = tenant.NewEventLog(tenant.EventLogConfig{
+			Events: cfg.Stores.Events, Retention: cfg.EventLog.Retention, MaxEvents: cfg.EventLog.MaxEvents, Now: cfg.Now, Logger: cfg.Logger,
+		}); err != nil {
+			return nil, err
+		}
+		cfg.Audit = audit.Tee(cfg.Audit, p.log)
 	}
 	p.cfg = cfg
 	tenantStores := cfg.Stores
@@ -329,6 +339,22 @@ func (p *Provider) GrantsAPI() http.Handler {
 // (/api/v2/users/{id}/sessions).
 func (p *Provider) UserSessionsAPI() http.Handler {
 	return p.limited(httpx.CORS(p.browser.UserSessionsManagement(), http.MethodGet, http.MethodDelete))
+}
+
+// LogsAPI serves the log of events (/api/v2/logs and /api/v2/logs/{id}).
+func (p *Provider) LogsAPI() http.Handler {
+	return p.limited(httpx.CORS(p.tenants.LogsHandler(), http.MethodGet))
+}
+
+// UserLogsAPI serves what the log has about a user (/api/v2/users/{id}/logs).
+func (p *Provider) UserLogsAPI() http.Handler {
+	return p.limited(httpx.CORS(p.tenants.UserLogsHandler(), http.MethodGet))
+}
+
+// StatisticsAPI serves how many users signed in and applications registered in each of
+// the last hours (/api/v2/stats/hourly).
+func (p *Provider) StatisticsAPI() http.Handler {
+	return p.limited(httpx.CORS(p.tenants.StatisticsHandler(), http.MethodGet))
 }
 
 // ResourceServersAPI serves the management of APIs (/api/v2/resource-servers and

@@ -77,8 +77,9 @@ func newRoutes(p *Provider) *routes {
 	if servedHere(e.Management) {
 		add(e.Management+"/tenants/settings", p.TenantSettings())
 		add(e.Management+"/users-by-email", p.UsersByEmailAPI())
+		add(e.Management+"/stats/hourly", p.StatisticsAPI())
 		for collection, h := range map[string]http.Handler{
-			"/users": p.UsersAPI(), "/grants": p.GrantsAPI(), "/clients": p.ClientsAPI(), "/connections": p.ConnectionsAPI(), "/resource-servers": p.ResourceServersAPI(), "/client-grants": p.ClientGrantsAPI(),
+			"/users": p.UsersAPI(), "/grants": p.GrantsAPI(), "/clients": p.ClientsAPI(), "/connections": p.ConnectionsAPI(), "/resource-servers": p.ResourceServersAPI(), "/client-grants": p.ClientGrantsAPI(), "/logs": p.LogsAPI(),
 		} {
 			add(e.Management+collection, h)
 			rt.byID[e.Management+collection+"/"] = h
@@ -91,6 +92,7 @@ func newRoutes(p *Provider) *routes {
 		rt.byAction[[2]string{e.Management + "/users/", "/sessions"}] = p.UserSessionsAPI()
 		rt.byAction[[2]string{e.Management + "/connections/", "/clients"}] = p.ConnectionClientsAPI()
 		rt.byAction[[2]string{e.Management + "/connections/", "/status"}] = p.ConnectionStatusAPI()
+		rt.byAction[[2]string{e.Management + "/users/", "/logs"}] = p.UserLogsAPI()
 		rt.byAction[[2]string{e.Management + "/clients/", "/rotate-secret"}] = p.ClientSecretRotationAPI()
 	}
 	return rt

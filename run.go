@@ -2,6 +2,7 @@ package opkit
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -18,14 +19,21 @@ const (
 	keysTimeout  = 5 * time.Minute
 )
 
-// Run replaces signing keys by schedule (see [tenant.Directory.MaintainKeys]), seals
+// Run writes the log of events, replaces signing keys by schedule (see
+// [tenant.Directory.MaintainKeys]), seals
 // client secrets anew after Config.Secret was replaced (see
 // [dcr.Registrar.ResealSecrets]), and removes what is over: expired tickets, sessions
 // and families, and applications that registered themselves and that nobody uses (see
-// [dcr.Registrar.Sweep]). What [Provider.Check] finds it logs when it begins. It ends with ctx and returns its error. Any number of nodes may run it at the same
-// time. A provider works without Run; its stores then grow, and its keys stay until
-// somebody rotates them.
+// [dcr.Registrar.Sweep]). What [Provider.Check] finds it logs when it begins. It ends with ctx, once the
+// events that wait are written, and returns its error. Any number of nodes may run it at
+// the same time. A provider works without Run; its stores then grow, its log stays empty,
+// and its keys stay until somebody rotates them.
 func (p *Provider) Run(ctx context.Context) error {
+	if p.log != nil {
+		var writing sync.WaitGroup
+		defer writing.Wait()
+		writing.Go(func() { _ = p.log.Run(ctx) }) // it ends with ctx, whose error Run returns
+	}
 	if err := p.Check(ctx); err != nil && ctx.Err() == nil {
 		p.cfg.Logger.ErrorContext(ctx, "the provider cannot work as it is set up", "err", err)
 	}
@@ -48,11 +56,18 @@ func (p *Provider) Run(ctx context.Context) error {
 
 // collect works in small batches, so that no call holds a store for long.
 func (p *Provider) collect(ctx context.Context) {
-	for what, collect := range map[string]func(context.Context, time.Time, int) (int, error){
+	collections := map[string]func(context.Context, time.Time, int) (int, error){
 		"tickets":  p.cfg.Stores.Tickets.CollectTickets,
 		"sessions": p.cfg.Stores.Sessions.CollectSessions,
 		"families": p.cfg.Stores.Grants.CollectFamilies,
-	} {
+	}
+	if p.log != nil {
+		collections["events"] = p.cfg.Stores.Events.CollectEvents
+		if err := p.tenants.TrimEvents(ctx, p.log); err != nil && ctx.Err() == nil {
+			p.cfg.Logger.ErrorContext(ctx, "logs were not shortened", "err", err)
+		}
+	}
+	for what, collect := range collections {
 		for range collectBatches {
 			n, err := collect(ctx, p.cfg.Now(), collectBatch)
 			if err != nil && ctx.Err() == nil {

@@ -153,7 +153,7 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/o/manage/initial-access-tokens/{id}", p.InitialAccessTokensAPI())
 		mux.Handle("/o/manage/clients/{id}/rotate-secret", p.ClientSecretRotationAPI())
 		for collection, h := range map[string]http.Handler{
-			"users": p.UsersAPI(), "grants": p.GrantsAPI(), "clients": p.ClientsAPI(), "resource-servers": p.ResourceServersAPI(), "client-grants": p.ClientGrantsAPI(),
+			"users": p.UsersAPI(), "grants": p.GrantsAPI(), "clients": p.ClientsAPI(), "resource-servers": p.ResourceServersAPI(), "client-grants": p.ClientGrantsAPI(), "logs": p.LogsAPI(),
 		} {
 			mux.Handle("/o/manage/"+collection, h)
 			mux.Handle("/o/manage/"+collection+"/{id}", h)
@@ -162,6 +162,8 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/o/manage/users/{id}/sessions", p.UserSessionsAPI())
 		mux.Handle("/o/manage/connections/{id}/clients", p.ConnectionClientsAPI())
 		mux.Handle("/o/manage/connections/{id}/status", p.ConnectionStatusAPI())
+		mux.Handle("/o/manage/users/{id}/logs", p.UserLogsAPI())
+		mux.Handle("/o/manage/stats/hourly", p.StatisticsAPI())
 		mux.Handle("/.well-known/openid-configuration", p.Metadata())
 		mux.Handle("/.well-known/oauth-authorization-server", p.Metadata())
 	}
@@ -219,7 +221,7 @@ func (w *world) populate(ready bool) {
 			"update:client_keys", "read:clients", "create:clients", "update:clients", "delete:clients",
 			"read:resource_servers", "create:resource_servers", "update:resource_servers", "delete:resource_servers",
 			"read:client_grants", "create:client_grants", "update:client_grants", "delete:client_grants",
-			"read:grants", "delete:grants", "read:sessions", "delete:sessions", "read:users", "create:users", "update:users", "delete:users"},
+			"read:grants", "delete:grants", "read:sessions", "delete:sessions", "read:logs", "read:users", "create:users", "update:users", "delete:users"},
 	})
 	must(err)
 	if ready {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -116,6 +117,25 @@ type Sink interface {
 // Emit gives e to s, unless that is nil.
 func Emit(ctx context.Context, s Sink, e Event) {
 	if s != nil {
+		s.Record(ctx, e)
+	}
+}
+
+// Tee returns a sink that gives each event to all of sinks, one after the other. Those
+// that are nil do not count.
+func Tee(sinks ...Sink) Sink {
+	all := slices.DeleteFunc(slices.Clone(sinks), func(s Sink) bool { return s == nil })
+	if len(all) == 1 {
+		return all[0]
+	}
+	return tee(all)
+}
+
+type tee []Sink
+
+// Record implements [Sink].
+func (t tee) Record(ctx context.Context, e Event) {
+	for _, s := range t {
 		s.Record(ctx, e)
 	}
 }

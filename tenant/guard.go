@@ -47,6 +47,8 @@ const (
 	ScopeReadSessions   = "read:sessions"
 	ScopeDeleteSessions = "delete:sessions"
 
+	ScopeReadLogs = "read:logs"
+
 	ScopeReadResourceServers   = "read:resource_servers"
 	ScopeCreateResourceServers = "create:resource_servers"
 	ScopeUpdateResourceServers = "update:resource_servers"

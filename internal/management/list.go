@@ -23,6 +23,9 @@ type List[T any] struct {
 	View func(*T) any
 	// CheckpointOnly answers by checkpoint whatever form the request has.
 	CheckpointOnly bool
+	// Named lists page by checkpoint as SDKs read logs: from is the identifier of the
+	// last record seen, and the answer is an array unless totals are asked for.
+	Named bool
 }
 
 // maxScan is how many records one request looks at. A filter that few of millions
@@ -35,7 +38,7 @@ const reach = 10_000
 
 // Serve writes the part of the list that r asks for.
 func (l List[T]) Serve(w http.ResponseWriter, r *http.Request) error {
-	paging, err := readPaging(r.URL.RawQuery)
+	paging, err := readPaging(r.URL.RawQuery, l.Named)
 	if err != nil {
 		return err
 	}
@@ -63,12 +66,20 @@ func (l List[T]) serveCheckpoint(w http.ResponseWriter, r *http.Request, p pagin
 	if err != nil {
 		return err
 	}
+	if l.Named && !p.totals {
+		httpx.WriteJSON(w, http.StatusOK, views)
+		return nil
+	}
+	next := scanned
+	if more {
+		next = last
+	}
 	answer := map[string]any{l.Name: views}
 	switch {
-	case more:
-		answer["next"] = nextToken(last)
-	case scanned != "":
-		answer["next"] = nextToken(scanned)
+	case next != "" && l.Named:
+		answer["next"] = next
+	case next != "":
+		answer["next"] = nextToken(next)
 	}
 	httpx.WriteJSON(w, http.StatusOK, answer)
 	return nil

@@ -2,6 +2,7 @@ package management
 
 import (
 	"encoding/base64"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -27,8 +28,9 @@ type paging struct {
 }
 
 // readPaging reads take, from, page, per_page and include_totals. take and from
-// win when both forms are sent: clients add include_totals to every list.
-func readPaging(rawQuery string) (paging, error) {
+// win when both forms are sent: clients add include_totals to every list. named says
+// that from is an identifier itself, not a token.
+func readPaging(rawQuery string, named bool) (paging, error) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
 		return paging{}, InvalidQuery("the query string is malformed")
@@ -38,10 +40,17 @@ func readPaging(rawQuery string) (paging, error) {
 			return paging{}, InvalidQuery("%s appears more than once", name)
 		}
 	}
-	if query.Has("take") || query.Has("from") {
-		return readCheckpoint(query)
-	}
 	p := paging{limit: defaultPerPage}
+	switch query.Get("include_totals") {
+	case "true":
+		p.totals = true
+	case "", "false":
+	default:
+		return paging{}, InvalidQuery("include_totals must be true or false")
+	}
+	if query.Has("take") || query.Has("from") {
+		return readCheckpoint(query, p.totals, named)
+	}
 	if query.Has("per_page") {
 		if p.limit, err = number(query, "per_page", 1, maxPerPage); err != nil {
 			return paging{}, err
@@ -52,25 +61,23 @@ func readPaging(rawQuery string) (paging, error) {
 			return paging{}, err
 		}
 	}
-	switch query.Get("include_totals") {
-	case "true":
-		p.totals = true
-	case "", "false":
-	default:
-		return paging{}, InvalidQuery("include_totals must be true or false")
-	}
 	return p, nil
 }
 
-func readCheckpoint(query url.Values) (paging, error) {
-	p := paging{checkpoint: true, limit: defaultPerPage}
+func readCheckpoint(query url.Values, totals, named bool) (paging, error) {
+	p := paging{checkpoint: true, limit: defaultPerPage, totals: totals}
 	var err error
 	if query.Has("take") {
 		if p.limit, err = number(query, "take", 1, maxPerPage); err != nil {
 			return paging{}, err
 		}
 	}
-	if from := query.Get("from"); from != "" {
+	if from := query.Get("from"); named && from != "" {
+		if len(from) > maxPagingToken || !plainText(from) {
+			return paging{}, InvalidQuery("from must be the identifier of a record")
+		}
+		p.after = from
+	} else if from != "" {
 		after, ok := openToken(from)
 		if !ok {
 			return paging{}, InvalidQuery("from must be the value of next of an earlier answer")
@@ -108,12 +115,27 @@ func openToken(token string) (string, bool) {
 		return "", false
 	}
 	raw, err := tokenEncoding.DecodeString(token)
-	if err != nil || len(raw) == 0 || !utf8.Valid(raw) {
+	if err != nil || len(raw) == 0 || !plainText(string(raw)) {
 		return "", false
 	}
-	id := string(raw)
-	if strings.ContainsFunc(id, unicode.IsControl) {
-		return "", false
+	return string(raw), true
+}
+
+// plainText reports whether s is text without control characters.
+func plainText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// QueryNumber returns the value of a query parameter, standard if it is absent.
+func QueryNumber(r *http.Request, name string, standard, low, high int) (int, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	switch {
+	case err != nil:
+		return 0, InvalidQuery("the query string is malformed")
+	case len(query[name]) > 1:
+		return 0, InvalidQuery("%s appears more than once", name)
+	case !query.Has(name):
+		return standard, nil
 	}
-	return id, true
+	return number(query, name, low, high)
 }

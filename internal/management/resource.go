@@ -52,3 +52,16 @@ func PathOwner(r *http.Request) string {
 	}
 	return ""
 }
+
+// maxOwner bounds the identifiers that [OwnerID] accepts.
+const maxOwner = 1 << 10
+
+// OwnerID is [PathOwner] for what is looked up by a filter: an empty identifier would
+// select everybody's, and some stores take no control characters.
+func OwnerID(r *http.Request) (string, error) {
+	id := PathOwner(r)
+	if id == "" || len(id) > maxOwner || !plainText(id) {
+		return "", InvalidQuery("the identifier in the path must be text of 1 to %d bytes without control characters", maxOwner)
+	}
+	return id, nil
+}
