@@ -96,6 +96,13 @@ type Config struct {
 	// address. Nil: nobody can do the one, and the other does not happen.
 	Mailer authorize.Mailer
 
+	// SharedLimits counts sign-ups and forgotten passwords by network, and the mails that
+	// one address gets, on all nodes together: by short-lived tickets in Stores.Tickets,
+	// which costs a request to sign up two store calls at most. By default each process
+	// counts what it sees, so that several allow several times as much. Registrations have
+	// a limiter of their own, see [dcr.NewSharedLimiter].
+	SharedLimits bool
+
 	// Passwords tunes how the passwords of database connections are checked.
 	Passwords PasswordConfig
 

@@ -108,7 +108,7 @@ func New(cfg Config) (*Provider, error) {
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, Tokens: p.tokens,
 		Clients: p.registrar.CurrentClients(), ClientAuth: clientAuth,
 		TrustedProxies: cfg.TrustedProxies, Secrets: cfg.secrets(), Pages: cfg.Pages, InsecureHotlinkLogos: cfg.InsecureHotlinkLogos,
-		Mailer: cfg.Mailer, Outbound: outbound, Audit: cfg.Audit, Now: cfg.Now, Logger: cfg.Logger,
+		Mailer: cfg.Mailer, SharedLimits: cfg.SharedLimits, Outbound: outbound, Audit: cfg.Audit, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}

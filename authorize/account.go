@@ -72,7 +72,7 @@ func (a *Authorizer) resetPassword(w http.ResponseWriter, r *http.Request, t *te
 	case isInvalid && invalid.Field == "password":
 		page.Failure = "The password " + invalid.Rule + "."
 	case errors.Is(err, connection.ErrBusy):
-		return oauth.Unavailable(err, 0)
+		return oauth.Unavailable(err, time.Second)
 	case err != nil:
 		return err
 	}
@@ -175,5 +175,6 @@ func (a *Authorizer) ticketPage(show func(http.ResponseWriter, *http.Request, *t
 func (a *Authorizer) failLink(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, err error) {
 	e := oauth.AsError(err)
 	a.log(r, &request{tenant: t}, e)
+	setRetryAfter(w, e.RetryAfter)
 	a.pages.render(w, e.Status, "link_error.html", &ErrorPage{Page: Page{Tenant: tenantInfo(t)}, Code: e.Code, Description: e.Description})
 }

@@ -51,6 +51,10 @@ type Config struct {
 	// addresses of who signs up are not verified.
 	Mailer Mailer
 
+	// SharedLimits counts sign-ups and mails on all nodes together, by tickets. By
+	// default each process counts what it sees.
+	SharedLimits bool
+
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Empty:
 	// none; the peer's address counts.
 	TrustedProxies []netip.Prefix
@@ -80,8 +84,8 @@ type Authorizer struct {
 	states       *seal.Box // of the browser, for session management
 	crossOrigin  *http.CrossOriginProtection
 	pushes       *ratelimit.Local
-	accounts     *ratelimit.Local // sign-ups and forgotten passwords, by network
-	mails        *ratelimit.Local // by address
+	accounts     limiter // sign-ups and forgotten passwords, by network
+	mails        limiter // by address
 	courier      *courier
 	notifier     *notifier
 	objects      *objectFetcher
@@ -120,12 +124,16 @@ func New(cfg Config) (*Authorizer, error) {
 	if cfg.Outbound == nil {
 		cfg.Outbound = httpx.NewOutbound(httpx.OutboundConfig{})
 	}
+	var shared store.TicketStore
+	if cfg.SharedLimits {
+		shared = cfg.Stores.Tickets
+	}
 	return &Authorizer{
 		cfg: cfg, pages: parsed, transactions: box, states: states,
 		crossOrigin: http.NewCrossOriginProtection(),
 		pushes:      ratelimit.NewLocal(pushRate),
-		accounts:    ratelimit.NewLocal(accountRate),
-		mails:       ratelimit.NewLocal(mailRate),
+		accounts:    newLimiter(shared, "account-network", accountRate),
+		mails:       newLimiter(shared, "mail-address", mailRate),
 		courier:     &courier{logger: cfg.Logger},
 		notifier:    newNotifier(cfg.Tokens, cfg.Outbound, cfg.Logger),
 		objects:     newObjectFetcher(cfg.Outbound, cfg.Now),

@@ -128,7 +128,11 @@ func (a *Authorizer) admitAccount(r *http.Request, t *tenant.Tenant) error {
 	if !addr.IsValid() || addr.IsLoopback() {
 		return nil
 	}
-	if wait := a.accounts.Admit(ratelimit.Key{Tenant: t.ID(), Network: ratelimit.Network(addr)}, a.now()); wait > 0 {
+	wait, err := a.accounts.Admit(r.Context(), ratelimit.Key{Tenant: t.ID(), Network: ratelimit.Network(addr)}, a.now())
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
 		return &lock.Error{
 			StatusCode: http.StatusTooManyRequests, Name: "Error", Code: lock.CodeTooManyRequests, RetryAfter: wait,
 			Description: "Too many requests came from this network. Try again later.",
@@ -196,8 +200,8 @@ func (a *Authorizer) sendsMail() bool {
 // mailReset sends a link to a user who forgot the password. Nobody is no error.
 func (a *Authorizer) mailReset(ctx context.Context, t *tenant.Tenant, conn *store.Connection, email, clientID string) error {
 	address := ratelimit.Key{Tenant: t.ID(), Host: conn.ID + "\x00" + strings.ToLower(strings.TrimSpace(email))}
-	if a.mails.Admit(address, a.now()) > 0 {
-		return nil
+	if wait, err := a.mails.Admit(ctx, address, a.now()); err != nil || wait > 0 {
+		return err
 	}
 	user, ticket, err := a.cfg.Connections.RequestReset(ctx, t, conn, email)
 	if errors.Is(err, store.ErrNotFound) {

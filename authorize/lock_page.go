@@ -10,6 +10,7 @@ import (
 	"github.com/opkit/opkit/authorize/lock"
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
@@ -145,7 +146,10 @@ func (a *Authorizer) lockScript(answer func(http.ResponseWriter, *http.Request, 
 			http.NotFound(w, r)
 		default:
 			a.cfg.Logger.ErrorContext(r.Context(), "a login page could not be told the connections", "path", r.URL.Path, "err", err)
-			http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+			e := oauth.AsError(err)
+			httpx.NoStore(w.Header())
+			setRetryAfter(w, e.RetryAfter)
+			http.Error(w, http.StatusText(e.Status), e.Status)
 		}
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -102,15 +101,19 @@ func (a *Authorizer) Login() http.Handler {
 // forgot mails a link to who forgot the password, and says the same whoever it is.
 func (a *Authorizer) forgot(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, state loginState) {
 	chosen := chooseConnection(usable, state.connection)
-	limited, isLimited := errors.AsType[*lock.Error](a.admitAccount(r, q.tenant))
+	err := a.admitAccount(r, q.tenant)
+	limited, isLimited := errors.AsType[*lock.Error](err)
 	switch {
+	case err != nil && !isLimited:
+		a.refuse(w, r, q, err)
+		return
 	case chosen == nil || !a.resets(chosen):
 		state.failure, state.status = "The password of this account cannot be replaced here.", http.StatusBadRequest
 	case strings.TrimSpace(state.login) == "":
 		state.failure, state.status = "Type your email address first.", http.StatusBadRequest
 	case isLimited:
 		state.failure, state.status = limited.Description, limited.StatusCode
-		w.Header().Set("Retry-After", strconv.Itoa(int((limited.RetryAfter+time.Second-1)/time.Second)))
+		setRetryAfter(w, limited.RetryAfter)
 	default:
 		conn, email, clientID := *chosen, state.login, q.client.ID
 		a.courier.accept(r.Context(), func(ctx context.Context) error { return a.mailReset(ctx, q.tenant, &conn, email, clientID) })
@@ -199,9 +202,7 @@ func (a *Authorizer) showFailedLogin(w http.ResponseWriter, r *http.Request, q *
 		a.refuse(w, r, q, err)
 		return
 	}
-	if retry > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int((retry+time.Second-1)/time.Second)))
-	}
+	setRetryAfter(w, retry)
 	a.showLogin(w, r, q, usable, state)
 }
 
