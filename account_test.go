@@ -3,16 +3,19 @@ package opkit_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/opkit/opkit"
 	"github.com/opkit/opkit/authorize"
 	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/storetest"
 	"github.com/opkit/opkit/tenant"
 )
 
@@ -297,6 +300,58 @@ func TestANewPasswordSignsOutThoughTheBrowserHangsUp(t *testing.T) {
 	}
 	if n := w.sessions(); n != 0 {
 		t.Errorf("%d sessions", n)
+	}
+}
+
+// The password is another one already when the lock cannot be lifted: whoever knew the
+// former one is signed out all the same.
+func TestANewPasswordSignsOutThoughTheLockStays(t *testing.T) {
+	var down atomic.Bool
+	w := newWorld(t, options{config: func(cfg *opkit.Config) {
+		cfg.Stores = storetest.Inject(cfg.Stores, storetest.Faults{Before: func(_ context.Context, call string) error {
+			if down.Load() && call == "DeleteTicket" {
+				return errors.New("down")
+			}
+			return nil
+		}})
+	}})
+	app := w.register(nil)
+	refresh, _ := w.redeem(app, w.authorizeIn(newBrowser(t), app).Get("code")).json(t)["refresh_token"].(string)
+	w.managementToken()
+	down.Store(true)
+	res := w.manage(http.MethodPatch, "/users/"+url.PathEscape(w.user.ID), `{"password":"the next one is long"}`)
+	if res.StatusCode != http.StatusOK || w.sessions() != 0 {
+		t.Errorf("%d %s, %d sessions", res.StatusCode, res.body, w.sessions())
+	}
+	if res := w.token(app, "grant_type", "refresh_token", "refresh_token", refresh); res.StatusCode != http.StatusBadRequest {
+		t.Errorf("the refresh token: %d %s", res.StatusCode, res.body)
+	}
+}
+
+// A Mailer is code of the host, which runs apart from any request.
+func TestAMailerThatPanicsEndsNothing(t *testing.T) {
+	mails := make(mailbox, 10)
+	called := make(chan int, 20)
+	calls := 0 // by one worker after the other
+	w := newWorld(t, options{config: func(cfg *opkit.Config) {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+		cfg.Mailer = func(ctx context.Context, m authorize.Mail) error {
+			calls++
+			called <- calls
+			if calls <= 10 {
+				panic("no template for " + m.Kind)
+			}
+			return mails.send(ctx, m)
+		}
+	}})
+	app := w.register(nil)
+	for range 11 { // more than there are workers
+		w.clock.advance(time.Hour) // what one address is sent is limited
+		newBrowser(t).postJSON(w.endpoint.DatabaseChangePassword, map[string]any{"client_id": app.id, "connection": w.connection.Name, "email": "ada@example.com"})
+		<-called
+	}
+	if mail := mails.next(t); mail.To != "ada@example.com" {
+		t.Errorf("%+v", mail)
 	}
 }
 

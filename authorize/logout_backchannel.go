@@ -115,7 +115,7 @@ func (n *notifier) work() {
 func (n *notifier) deliver(m *notification) {
 	ctx, cancel := context.WithTimeout(context.Background(), deliveryTimeout)
 	defer cancel()
-	err := n.send(ctx, m)
+	err := sheltered(func() error { return n.send(ctx, m) }) // a KMS signs
 	if err != nil && retryable(err) && m.attempt < len(n.pauses) {
 		pause := n.pauses[m.attempt]
 		m.attempt++

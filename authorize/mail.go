@@ -2,7 +2,9 @@ package authorize
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -42,7 +44,7 @@ type Mail struct {
 
 // Mailer sends a mail. It is called apart from the request that wants it, for half a
 // minute at most, so that the time of an answer says nothing about who has an account.
-// An error is logged, and the mail is not sent again: the user can ask anew.
+// An error, or a panic, is logged, and the mail is not sent again: the user can ask anew.
 type Mailer func(ctx context.Context, m Mail) error
 
 // courier does what nobody waits for, in the order that it comes: a few at a time, and
@@ -100,7 +102,18 @@ func (c *courier) run(task func(context.Context) error) {
 		c.pending--
 		c.mu.Unlock()
 	}()
-	if err := task(ctx); err != nil {
+	if err := sheltered(func() error { return task(ctx) }); err != nil {
 		c.logger.ErrorContext(ctx, "a mail was not sent", "err", err)
 	}
+}
+
+// sheltered does something that code of the host has a part in, outside of any request,
+// and returns a panic as an error: there is no server above that would recover.
+func sheltered(do func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return do()
 }
