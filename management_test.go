@@ -71,12 +71,14 @@ func TestAdministratorsSeeAndRevokeGrants(t *testing.T) {
 		}
 		for query, message := range map[string]string{
 			"?user_id=": "user_id must not be empty", "?client_id=": "client_id must not be empty", "?user_id=a&user_id=b": "user_id appears more than once",
+			"?user_id=a%00": "user_id must be text", "?client_id=%ff": "client_id must be text", "?audience=a%0a": "audience must be text",
+			"?user_id=" + strings.Repeat("a", 1025): "user_id must be text of at most 1024 bytes",
 		} {
 			if res := w.manage(http.MethodGet, "/grants"+query, ""); res.StatusCode != http.StatusBadRequest || !strings.Contains(res.body, message) {
 				t.Errorf("%s: %d %s", query, res.StatusCode, res.body)
 			}
 		}
-		for _, query := range []string{"", "?user_id=", "?user_id=a&user_id=b", "?client_id=" + first.id} {
+		for _, query := range []string{"", "?user_id=", "?user_id=a&user_id=b", "?user_id=a%00", "?client_id=" + first.id} {
 			if res := w.manage(http.MethodDelete, "/grants"+query, ""); res.StatusCode != http.StatusBadRequest {
 				t.Errorf("DELETE %s: %d %s", query, res.StatusCode, res.body)
 			}
@@ -114,6 +116,19 @@ func TestAdministratorsSeeAndEndSessions(t *testing.T) {
 		}
 		if res := w.manage(http.MethodGet, "/users/nobody/sessions", ""); res.StatusCode != http.StatusOK || !strings.Contains(res.body, `"sessions":[]`) {
 			t.Errorf("%d %s", res.StatusCode, res.body)
+		}
+	})
+}
+
+func TestIdentifiersOfUsersAreChecked(t *testing.T) {
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount})
+		for _, user := range []string{"a%00", "%ff", "a%0a", strings.Repeat("a", 1025)} {
+			for _, method := range []string{http.MethodGet, http.MethodDelete} {
+				if res := w.manage(method, "/users/"+user+"/sessions", ""); res.StatusCode != http.StatusBadRequest || !strings.Contains(res.body, "the identifier in the path") {
+					t.Errorf("%s %.20s: %d %s", method, user, res.StatusCode, res.body)
+				}
+			}
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/management"
 	"github.com/opkit/opkit/store"
@@ -63,15 +64,17 @@ func viewGrant(g *store.Grant) grantView {
 
 func (a *Authorizer) listGrants(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
 	query := r.URL.Query()
-	for _, name := range []string{"user_id", "client_id", "audience"} {
-		if len(query[name]) > 1 {
-			return management.InvalidQuery("%s appears more than once", name)
-		}
-		if query.Has(name) && query.Get(name) == "" { // which would select everybody's
-			return management.InvalidQuery("%s must not be empty", name)
+	var filter store.GrantFilter
+	var audience string
+	for _, parameter := range []struct {
+		name  string
+		value *string
+	}{{"user_id", &filter.UserID}, {"client_id", &filter.ClientID}, {"audience", &audience}} {
+		var err error
+		if *parameter.value, err = management.Filter(query, parameter.name); err != nil {
+			return err
 		}
 	}
-	filter := store.GrantFilter{UserID: query.Get("user_id"), ClientID: query.Get("client_id")}
 	list := management.List[store.Grant]{
 		Name: grantCollection,
 		Fetch: func(ctx context.Context, page store.Page) ([]store.Grant, error) {
@@ -80,8 +83,8 @@ func (a *Authorizer) listGrants(w http.ResponseWriter, r *http.Request, caller m
 		ID:   func(g *store.Grant) string { return g.ID },
 		View: func(g *store.Grant) any { return viewGrant(g) },
 	}
-	if query.Has("audience") {
-		list.Match = func(g *store.Grant) bool { return g.Audience == query.Get("audience") }
+	if audience != "" {
+		list.Match = func(g *store.Grant) bool { return g.Audience == audience }
 	}
 	return list.Serve(w, r)
 }
@@ -91,14 +94,17 @@ func (a *Authorizer) deleteGrant(w http.ResponseWriter, r *http.Request, caller 
 	if err := a.cfg.Stores.Grants.DeleteGrant(r.Context(), caller.TenantID, id); err != nil {
 		return err
 	}
-	a.cfg.Logger.InfoContext(r.Context(), "grant revoked by an administrator", "tenant", caller.TenantID, "client_id", caller.ClientID, "grant", id)
+	a.audit(r, caller, "grant revoked", audit.Event{Subject: id})
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
 func (a *Authorizer) deleteGrantsOf(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
-	users := r.URL.Query()["user_id"]
-	if len(users) != 1 || users[0] == "" {
+	user, err := management.Filter(r.URL.Query(), "user_id")
+	switch {
+	case err != nil:
+		return err
+	case user == "":
 		return management.InvalidQuery("user_id is required: all grants of that user are deleted")
 	}
 	// Whoever hangs up does not stop it halfway.
@@ -106,7 +112,7 @@ func (a *Authorizer) deleteGrantsOf(w http.ResponseWriter, r *http.Request, call
 	defer cancel()
 	page := store.Page{}
 	for {
-		grants, err := a.cfg.Stores.Grants.Grants(ctx, caller.TenantID, store.GrantFilter{UserID: users[0]}, page)
+		grants, err := a.cfg.Stores.Grants.Grants(ctx, caller.TenantID, store.GrantFilter{UserID: user}, page)
 		if err != nil {
 			return err
 		}
@@ -120,9 +126,17 @@ func (a *Authorizer) deleteGrantsOf(w http.ResponseWriter, r *http.Request, call
 		}
 		page.After = grants[len(grants)-1].ID
 	}
-	a.cfg.Logger.InfoContext(r.Context(), "grants of a user revoked by an administrator", "tenant", caller.TenantID, "client_id", caller.ClientID, "user", users[0])
+	a.audit(r, caller, "grants of a user revoked", audit.Event{UserID: user})
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// audit records what an administrator did to what e names.
+func (a *Authorizer) audit(r *http.Request, caller management.Caller, what string, e audit.Event) {
+	a.cfg.Logger.InfoContext(r.Context(), what+" by an administrator", "tenant", caller.TenantID, "client_id", caller.ClientID, "user", e.UserID, "id", e.Subject)
+	e.Time, e.TenantID, e.Type, e.Outcome = a.now(), caller.TenantID, audit.Management, audit.Allowed
+	e.Actor, e.Reasons = caller.ClientID, []string{what}
+	audit.Emit(r.Context(), a.cfg.Audit, e)
 }
 
 // UserSessionsManagement serves the sessions of a user, to administrators:
@@ -158,32 +172,39 @@ type sessionClient struct {
 
 const maxSessions = 100
 
+func viewSession(s *store.Session) sessionView {
+	v := sessionView{
+		ID: s.SID, UserID: s.UserID, ConnectionID: s.ConnectionID, CreatedAt: s.CreatedAt, AuthenticatedAt: s.AuthenticatedAt,
+		ExpiresAt: s.ExpiresAt, AMR: s.AMR, Clients: []sessionClient{},
+	}
+	for _, id := range s.ClientIDs {
+		v.Clients = append(v.Clients, sessionClient{id})
+	}
+	return v
+}
+
 func (a *Authorizer) listSessions(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
-	user := management.PathOwner(r)
+	user, err := management.OwnerID(r)
+	if err != nil {
+		return err
+	}
+	sessions, err := a.cfg.Stores.Sessions.UserSessions(r.Context(), caller.TenantID, user, store.Page{Limit: maxSessions}, a.now())
+	if err != nil {
+		return err
+	}
 	views := []sessionView{}
-	if user != "" {
-		sessions, err := a.cfg.Stores.Sessions.UserSessions(r.Context(), caller.TenantID, user, store.Page{Limit: maxSessions}, a.now())
-		if err != nil {
-			return err
-		}
-		for i := range sessions {
-			s := &sessions[i]
-			v := sessionView{
-				ID: s.SID, UserID: s.UserID, ConnectionID: s.ConnectionID, CreatedAt: s.CreatedAt, AuthenticatedAt: s.AuthenticatedAt,
-				ExpiresAt: s.ExpiresAt, AMR: s.AMR, Clients: []sessionClient{},
-			}
-			for _, id := range s.ClientIDs {
-				v.Clients = append(v.Clients, sessionClient{id})
-			}
-			views = append(views, v)
-		}
+	for i := range sessions {
+		views = append(views, viewSession(&sessions[i]))
 	}
 	httpx.WriteJSON(w, http.StatusOK, map[string]any{"sessions": views})
 	return nil
 }
 
 func (a *Authorizer) deleteSessions(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
-	user := management.PathOwner(r)
+	user, err := management.OwnerID(r)
+	if err != nil {
+		return err
+	}
 	t, err := a.cfg.Tenants.Tenant(r.Context(), caller.TenantID)
 	if err != nil {
 		return err
@@ -191,7 +212,7 @@ func (a *Authorizer) deleteSessions(w http.ResponseWriter, r *http.Request, call
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), removalTimeout)
 	defer cancel()
 	// Those that were read are gone: always the first page.
-	for user != "" {
+	for {
 		sessions, err := a.cfg.Stores.Sessions.UserSessions(ctx, t.ID(), user, store.Page{Limit: maxSessions}, a.now())
 		if err != nil {
 			return err
@@ -205,7 +226,7 @@ func (a *Authorizer) deleteSessions(w http.ResponseWriter, r *http.Request, call
 			}
 		}
 	}
-	a.cfg.Logger.InfoContext(r.Context(), "sessions of a user ended by an administrator", "tenant", t.ID(), "client_id", caller.ClientID, "user", user)
+	a.audit(r, caller, "sessions of a user ended", audit.Event{UserID: user})
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }

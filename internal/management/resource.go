@@ -2,6 +2,7 @@ package management
 
 import (
 	"net/http"
+	"net/url"
 	"path"
 )
 
@@ -53,15 +54,33 @@ func PathOwner(r *http.Request) string {
 	return ""
 }
 
-// maxOwner bounds the identifiers that [OwnerID] accepts.
-const maxOwner = 1 << 10
+// maxIdentifier bounds the identifiers that [OwnerID] and [Filter] accept.
+const maxIdentifier = 1 << 10
 
 // OwnerID is [PathOwner] for what is looked up by a filter: an empty identifier would
 // select everybody's, and some stores take no control characters.
 func OwnerID(r *http.Request) (string, error) {
 	id := PathOwner(r)
-	if id == "" || len(id) > maxOwner || !plainText(id) {
-		return "", InvalidQuery("the identifier in the path must be text of 1 to %d bytes without control characters", maxOwner)
+	if id == "" || len(id) > maxIdentifier || !plainText(id) {
+		return "", InvalidQuery("the identifier in the path must be text of 1 to %d bytes without control characters", maxIdentifier)
 	}
 	return id, nil
+}
+
+// Filter returns the value of a query parameter that selects records by an identifier,
+// empty if the parameter is absent. An empty value is an error, because it would select
+// everybody's.
+func Filter(query url.Values, name string) (string, error) {
+	switch values := query[name]; {
+	case len(values) > 1:
+		return "", InvalidQuery("%s appears more than once", name)
+	case len(values) == 0:
+		return "", nil
+	case values[0] == "":
+		return "", InvalidQuery("%s must not be empty", name)
+	case len(values[0]) > maxIdentifier || !plainText(values[0]):
+		return "", InvalidQuery("%s must be text of at most %d bytes without control characters", name, maxIdentifier)
+	default:
+		return values[0], nil
+	}
 }
