@@ -99,6 +99,56 @@ func NewOutbound(cfg OutboundConfig) *Outbound {
 	return o
 }
 
+// Client returns a client for libraries that want one: what it sends, and what it
+// takes in, is under the same rules. A response that is too large fails with
+// [ErrTooLarge] while its body is read.
+func (o *Outbound) Client() *http.Client {
+	client := *o.client
+	client.Transport = ruled{client.Transport}
+	return &client
+}
+
+// ruled applies to each request what is not a matter of connections.
+type ruled struct{ next http.RoundTripper }
+
+func (t ruled) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := checkOutboundURL(r.URL.String()); err != nil {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, err
+	}
+	if r.Header.Get("User-Agent") == "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("User-Agent", userAgent)
+	}
+	res, err := t.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	res.Body = &boundedBody{ReadCloser: res.Body, left: maxFetched}
+	return res, nil
+}
+
+// boundedBody fails with ErrTooLarge once more than left bytes were read.
+type boundedBody struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, ErrTooLarge
+	}
+	n, err := b.ReadCloser.Read(p[:min(len(p), b.left+1)])
+	if b.left -= n; b.left < 0 {
+		return n - 1, ErrTooLarge
+	}
+	return n, err
+}
+
+const userAgent = "opkit"
+
 // Fetched is a document.
 type Fetched struct {
 	Header http.Header
@@ -144,7 +194,7 @@ func (o *Outbound) do(ctx context.Context, method, rawURL string, header http.He
 		return nil, nil, ErrForbiddenURL
 	}
 	req.Header = header
-	req.Header.Set("User-Agent", "opkit")
+	req.Header.Set("User-Agent", userAgent)
 	res, err := o.client.Do(req)
 	if err != nil {
 		return nil, nil, err

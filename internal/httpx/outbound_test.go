@@ -303,3 +303,57 @@ func TestOutboundUsesNoProxy(t *testing.T) {
 		t.Error("a proxy is used")
 	}
 }
+
+// What a library sends through the client is under the rules of all else.
+func TestClientKeepsTheRules(t *testing.T) {
+	asked := 0
+	s, pool := tlsServer(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		if r.Header.Get("User-Agent") != userAgent || r.Header.Get("Cookie") != "" {
+			t.Errorf("%v", r.Header)
+		}
+		switch r.URL.Path {
+		case "/redirect":
+			http.Redirect(w, r, "/", http.StatusFound)
+		case "/large":
+			io.WriteString(w, strings.Repeat("x", maxFetched+1))
+		default:
+			http.SetCookie(w, &http.Cookie{Name: "a", Value: "b"})
+			io.WriteString(w, strings.Repeat("x", maxFetched))
+		}
+	})
+	client := NewOutbound(OutboundConfig{InsecureAllow: loopback, RootCAs: pool}).Client()
+	get := func(address string) (int, int, error) {
+		res, err := client.Get(address)
+		if err != nil {
+			return 0, 0, err
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		return res.StatusCode, len(body), err
+	}
+	for range 2 { // the second request carries no cookie of the first answer
+		if status, n, err := get(s.URL + "/"); status != 200 || n != maxFetched || err != nil {
+			t.Errorf("%d, %d bytes, %v", status, n, err)
+		}
+	}
+	if status, _, err := get(s.URL + "/redirect"); status != http.StatusFound || err != nil {
+		t.Errorf("a redirect: %d, %v", status, err)
+	}
+	if _, n, err := get(s.URL + "/large"); !errors.Is(err, ErrTooLarge) || n > maxFetched {
+		t.Errorf("a large answer: %d bytes, %v", n, err)
+	}
+	before := asked
+	for _, address := range []string{"http://127.0.0.1:" + port(s) + "/", "https://user:secret@127.0.0.1:" + port(s) + "/", "https://10.0.0.1/"} {
+		if _, _, err := get(address); !errors.Is(err, ErrForbiddenURL) && !errors.Is(err, ErrForbiddenAddress) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	inside := NewOutbound(OutboundConfig{RootCAs: pool}).Client()
+	if _, err := inside.Post(s.URL+"/", "text/plain", strings.NewReader("x")); !errors.Is(err, ErrForbiddenAddress) {
+		t.Errorf("inside: %v", err)
+	}
+	if asked != before {
+		t.Errorf("asked %d times", asked-before)
+	}
+}
