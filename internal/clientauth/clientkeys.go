@@ -68,7 +68,27 @@ func (k *KeySets) Verify(ctx context.Context, client *store.Client, compact, reg
 	case extra == nil || extra.JWKSURI == "":
 		return nil, ErrNoKeys
 	}
-	at := address{client.TenantID, extra.JWKSURI}
+	return k.verifyAt(ctx, address{client.TenantID, extra.JWKSURI}, s)
+}
+
+// VerifyPublished returns the payload of a compact JWS that one of the keys at uri
+// signed, with one of algorithms. It is for others than clients: what a tenant's own
+// configuration names. The rules and the errors are those of [KeySets.Verify].
+func (k *KeySets) VerifyPublished(ctx context.Context, tenant, uri, compact string, algorithms []jose.SignatureAlgorithm) ([]byte, error) {
+	for _, algorithm := range algorithms {
+		if !slices.Contains(publicKeyAlgorithms, algorithm) {
+			return nil, ErrAlgorithm
+		}
+	}
+	s, err := parseSigned(compact, algorithms)
+	if err != nil {
+		return nil, err
+	}
+	return k.verifyAt(ctx, address{tenant, uri}, s)
+}
+
+// verifyAt verifies with the keys that are published at an address.
+func (k *KeySets) verifyAt(ctx context.Context, at address, s signed) ([]byte, error) {
 	set, err := k.keysAt(ctx, at, nil)
 	if err != nil {
 		return nil, err

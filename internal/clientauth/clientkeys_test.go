@@ -427,3 +427,30 @@ func FuzzKeySet(f *testing.F) {
 		}
 	})
 }
+
+// Keys that others than clients publish: the caller names the algorithms, and only those
+// of public keys can be named.
+func TestVerifyPublished(t *testing.T) {
+	p := newPublisher(t)
+	key := newKey(t)
+	p.keys(t, public("1", key))
+	k, _ := keySets(t, p.outbound())
+	compact := signedBy(t, key, "1")
+	for _, tt := range []struct {
+		rule       string
+		algorithms []jose.SignatureAlgorithm
+		compact    string
+		want       error
+	}{
+		{"a listed algorithm", []jose.SignatureAlgorithm{jose.RS256, jose.ES256}, compact, nil},
+		{"an algorithm that is not listed", []jose.SignatureAlgorithm{jose.RS256}, compact, ErrAlgorithm},
+		{"no algorithm", nil, compact, ErrAlgorithm},
+		{"a symmetric one", []jose.SignatureAlgorithm{jose.HS256}, sign(t, jose.HS256, []byte("0123456789abcdef0123456789abcdef"), nil, "payload"), ErrAlgorithm},
+		{"another key", []jose.SignatureAlgorithm{jose.ES256}, signedBy(t, newKey(t), "1"), ErrSignature},
+	} {
+		payload, err := k.VerifyPublished(t.Context(), "t", p.URL, tt.compact, tt.algorithms)
+		if !errors.Is(err, tt.want) || (err == nil) != (string(payload) == "payload") {
+			t.Errorf("%s: %q, %v", tt.rule, payload, err)
+		}
+	}
+}
