@@ -25,7 +25,8 @@ type faultWorld struct {
 	user  *browser // whose login costs a password hash, once
 	app   registered
 	site  *site // where applications publish what they are
-	sites int   // that have done so
+	fake  *fakeWorld
+	sites int // that have done so
 	mails mailbox
 	users int // that were created for a request
 }
@@ -102,6 +103,17 @@ func (w *faultWorld) application() registered {
 	}
 	w.authorize(w.app)
 	return w.app
+}
+
+// elsewhere returns the world with a connection to another provider.
+func (w *faultWorld) elsewhere() *fakeWorld {
+	w.t.Helper()
+	if w.fake == nil {
+		w.fake = &fakeWorld{world: w.world, fake: newFakeUpstream(w.t), app: w.register(nil)}
+		w.fake.fake.w = w.world
+		w.fake.upstream = w.connect("fake", "oidc", map[string]any{"client_id": "here", "client_secret": "upstream secret", "issuer": w.fake.fake.URL})
+	}
+	return w.fake
 }
 
 // published returns an application that nobody has named yet, known by its document.

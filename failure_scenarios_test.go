@@ -37,6 +37,24 @@ var faultsInTheBrowser = []faultScenario{
 		// Somebody else each time, whom no earlier attempt has locked out.
 		return func() *response { return b.login(page, app.id, "not "+password) }
 	}},
+	{name: "sign-in elsewhere, begun", want: http.StatusFound, prepare: func(w *faultWorld) func() *response {
+		u := w.elsewhere()
+		return func() *response { return newBrowser(w.t).get(u.authorizeURL(u.app, "connection", "fake")) }
+	}},
+	// A sign-in that was noted is not finished again. What is known of the user is true,
+	// and nobody has the session's cookie.
+	{name: "sign-in elsewhere, finished", stays: "PutTicket CreateUser CreateSession", again: http.StatusBadRequest, prepare: func(w *faultWorld) func() *response {
+		u, b := w.elsewhere(), newBrowser(w.t)
+		subject := fmt.Sprint("u", len(u.users()))
+		u.fake.set(func() {
+			u.fake.claims, u.fake.info = map[string]any{"sub": subject}, map[string]any{"sub": subject, "email": subject + "@example.org"}
+		})
+		back := u.answered(u.sent(b))
+		return func() *response {
+			u.fake.set(func() { u.fake.redeemed = map[string]bool{} })
+			return b.get(back)
+		}
+	}},
 	// That somebody uses the application is noted first.
 	{name: "consent, allowed", stays: "UpdateClient", want: http.StatusSeeOther, prepare: func(w *faultWorld) func() *response {
 		b := newBrowser(w.t)

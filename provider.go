@@ -64,16 +64,19 @@ func New(cfg Config) (*Provider, error) {
 	}); err != nil {
 		return nil, err
 	}
+	// One client for every address that an application or an administrator registered.
+	outbound := httpx.NewOutbound(httpx.OutboundConfig{InsecureAllow: cfg.Outbound.InsecureAllow, RootCAs: cfg.Outbound.RootCAs})
 	if p.connections, err = connection.New(connection.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Hosts: cfg.Hosts, ACR: cfg.ACR,
+		Secrets: cfg.secrets(), Outbound: outbound,
+		// Apart from those of clients, who could push each other's out.
+		Keys:     &clientauth.KeySets{Outbound: outbound, Now: cfg.Now, Logger: cfg.Logger},
 		Argon2id: cfg.Passwords.Argon2id, PasswordConcurrency: cfg.Passwords.Concurrency,
 		PasswordQueue: cfg.Passwords.Queue, LegacyPassword: cfg.Passwords.Legacy, BreachedPassword: cfg.Passwords.Breached,
 		Audit: cfg.Audit, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
-	// One client for every address that an application registered.
-	outbound := httpx.NewOutbound(httpx.OutboundConfig{InsecureAllow: cfg.Outbound.InsecureAllow, RootCAs: cfg.Outbound.RootCAs})
 	if p.registrar, err = dcr.New(dcr.Config{
 		Stores: cfg.Stores, UncachedClients: uncachedClients, Tenants: p.tenants, Secrets: cfg.secrets(), Outbound: outbound,
 		Redirects: cfg.Registration.Redirects, Limiter: cfg.Registration.Limiter, Rate: cfg.Registration.Rate, InsecureUnsignedIDTokens: cfg.InsecureUnsignedIDTokens,
@@ -183,8 +186,9 @@ func (p *Provider) Login() http.Handler { return p.limited(p.browser.Login()) }
 // Consent serves the form of the consent page (/consent).
 func (p *Provider) Consent() http.Handler { return p.limited(p.browser.Consent()) }
 
-// LoginCallback serves the address to which a host's login page returns, GET, and a
-// login with Lock, POST (/login/callback).
+// LoginCallback serves the address to which a host's login page returns, GET, a login
+// with Lock, POST, and other providers, either (/login/callback). It is the redirect URI
+// to register there.
 func (p *Provider) LoginCallback() http.Handler { return p.limited(p.browser.LoginCallback()) }
 
 // Applications serves the page on which users see and remove what they allowed

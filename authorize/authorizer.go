@@ -84,8 +84,9 @@ type Authorizer struct {
 	states       *seal.Box // of the browser, for session management
 	crossOrigin  *http.CrossOriginProtection
 	pushes       *ratelimit.Local
-	accounts     limiter // sign-ups and forgotten passwords, by network
-	mails        limiter // by address
+	accounts     limiter          // sign-ups and forgotten passwords, by network
+	mails        limiter          // by address
+	upstreams    *ratelimit.Local // answers of other providers, by network
 	courier      *courier
 	notifier     *notifier
 	objects      *objectFetcher
@@ -134,6 +135,7 @@ func New(cfg Config) (*Authorizer, error) {
 		pushes:      ratelimit.NewLocal(pushRate),
 		accounts:    newLimiter(shared, "account-network", accountRate),
 		mails:       newLimiter(shared, "mail-address", mailRate),
+		upstreams:   ratelimit.NewLocal(upstreamRate),
 		courier:     &courier{logger: cfg.Logger},
 		notifier:    newNotifier(cfg.Tokens, cfg.Outbound, cfg.Logger),
 		objects:     newObjectFetcher(cfg.Outbound, cfg.Now),

@@ -9,7 +9,8 @@
 //	      │                     └──────── no, both proven ────────────────────▶ redirect with error
 //	      ▼
 //	session usable? ── no ─▶ login page ── POST /login ─▶ new session ─┐
-//	      │                └▶ host's page ─ GET /login/callback ───────┤
+//	      │                ├▶ host's page ─ GET /login/callback ───────┤
+//	      │                └▶ other provider ─ /login/callback ────────┤
 //	      ▼                                                            ▼
 //	consent remembered? ── no ─▶ consent page ── POST /consent ─▶ grant stored
 //	      │                                                            │

@@ -9,6 +9,7 @@ import (
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
 )
 
 // followHost brings the browser's session in line with what the embedding
@@ -123,7 +124,8 @@ func (a *Authorizer) sendToHost(w http.ResponseWriter, r *http.Request, q *reque
 var errLoginExpired = oauth.Errorf(oauth.CodeAccessDenied, "signing in took too long")
 
 // LoginCallback serves the address to which a login sends the browser back: GET from
-// the host's login page, POST from a page with Lock.
+// the host's login page, with a transaction; POST from a page with Lock, with wresult;
+// and either from another provider, with state.
 func (a *Authorizer) LoginCallback() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t, ok := a.resolve(w, r)
@@ -133,14 +135,23 @@ func (a *Authorizer) LoginCallback() http.Handler {
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:
 		case http.MethodPost:
-			a.finishLock(w, r)
+			a.finishPosted(w, r, t)
 			return
 		default:
 			w.Header().Set("Allow", "GET, HEAD, POST")
 			a.fail(w, r, t, &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "the method must be GET or POST", Status: http.StatusMethodNotAllowed})
 			return
 		}
-		tx, q, expired, err := a.open(r.Context(), r, t, stepHost, r.URL.Query().Get("transaction"))
+		params, err := oauth.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			a.fail(w, r, t, err)
+			return
+		}
+		if params.Get("transaction") == "" && params.Get("state") != "" {
+			a.finishUpstream(w, r, t, params)
+			return
+		}
+		tx, q, expired, err := a.open(r.Context(), r, t, stepHost, params.Get("transaction"))
 		if err != nil {
 			a.refuseStep(w, r, t, q, err)
 			return
@@ -151,6 +162,25 @@ func (a *Authorizer) LoginCallback() http.Handler {
 		}
 		a.resumeFromHost(w, r, q, tx)
 	})
+}
+
+// finishPosted answers a form at the login callback: one of another provider, which
+// comes from its site (OAuth 2.0 Form Post Response Mode), or one of a page with Lock.
+func (a *Authorizer) finishPosted(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
+	form, err := oauth.ParseForm(w, r)
+	if err == nil && form.Get("wresult") == "" && form.Get("state") != "" {
+		// Nothing but the state says whose it is: it opens in the browser that was sent.
+		a.finishUpstream(w, r, t, form)
+		return
+	}
+	if crossErr := a.crossOrigin.Check(r); crossErr != nil {
+		err = errCrossOrigin(crossErr)
+	}
+	if err != nil {
+		a.fail(w, r, t, err)
+		return
+	}
+	a.finishLock(w, r, t, form)
 }
 
 func (a *Authorizer) resumeFromHost(w http.ResponseWriter, r *http.Request, q *request, tx transaction) {

@@ -148,11 +148,7 @@ func (a *Authorizer) refuseLock(w http.ResponseWriter, r *http.Request, t *tenan
 }
 
 // finishLock answers the form that follows a login with Lock.
-func (a *Authorizer) finishLock(w http.ResponseWriter, r *http.Request) {
-	t, form, ok := a.posted(w, r)
-	if !ok {
-		return
-	}
+func (a *Authorizer) finishLock(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, form oauth.Parameters) {
 	tx, q, _, err := a.open(r.Context(), r, t, stepLockResult, form.Get("wresult"))
 	if err != nil {
 		a.refuseStep(w, r, t, q, err)

@@ -28,8 +28,8 @@ type loginState struct {
 	status     int
 }
 
-// showLogin answers with the login page, or sends the browser to the host's own
-// if that is the only way to sign in.
+// showLogin answers with the login page, or sends the browser to the host's own, or to
+// another provider, if that is the only way to sign in.
 func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, s loginState) {
 	page := &LoginPage{
 		Page: Page{Tenant: tenantInfo(q.tenant)}, Client: a.clientInfo(q),
@@ -44,11 +44,17 @@ func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *reques
 			page.Databases = append(page.Databases, connectionInfo(c))
 		case connection.StrategyHost:
 			page.Hosts = append(page.Hosts, connectionInfo(c))
+		default:
+			info, err := a.cfg.Connections.Upstream(&c)
+			if err != nil {
+				a.refuse(w, r, q, err)
+				return
+			}
+			page.Upstreams = append(page.Upstreams, UpstreamButton{ConnectionInfo{c.Name, info.Label}, info.IconURL})
 		}
 	}
-	if len(page.Databases) == 0 && len(page.Hosts) == 1 && s.failure == "" {
-		i := slices.IndexFunc(usable, func(c store.Connection) bool { return c.Name == page.Hosts[0].Name })
-		a.sendToHost(w, r, q, &usable[i])
+	if len(usable) == 1 && len(page.Databases) == 0 && s.failure == "" {
+		a.sendElsewhere(w, r, q, &usable[0], q.loginHint)
 		return
 	}
 	// Lock has nothing to say where there is nothing that it knows.
@@ -131,8 +137,8 @@ func (a *Authorizer) resets(c *store.Connection) bool {
 	return err == nil && d.Reset
 }
 
-// login checks what the user typed, or sends the browser to the host's page that
-// the user chose.
+// login checks what the user typed, or sends the browser to the page of a host or of
+// another provider that the user chose.
 func (a *Authorizer) login(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, tx transaction, password string, state loginState) {
 	chosen := chooseConnection(usable, state.connection)
 	if chosen == nil {
@@ -142,8 +148,8 @@ func (a *Authorizer) login(w http.ResponseWriter, r *http.Request, q *request, u
 		a.showLogin(w, r, q, usable, state)
 		return
 	}
-	if chosen.Strategy == connection.StrategyHost {
-		a.sendToHost(w, r, q, chosen)
+	if chosen.Strategy != connection.StrategyDatabase {
+		a.sendElsewhere(w, r, q, chosen, q.loginHint)
 		return
 	}
 	user, err := a.cfg.Connections.Authenticate(r.Context(), q.tenant, chosen, state.login, password)
@@ -158,6 +164,16 @@ func (a *Authorizer) login(w http.ResponseWriter, r *http.Request, q *request, u
 		return
 	}
 	a.proceed(w, r, q, &signedIn{session: session, user: user})
+}
+
+// sendElsewhere sends the browser to where users of a connection sign in that have no
+// password here.
+func (a *Authorizer) sendElsewhere(w http.ResponseWriter, r *http.Request, q *request, c *store.Connection, hint string) {
+	if c.Strategy == connection.StrategyHost {
+		a.sendToHost(w, r, q, c)
+		return
+	}
+	a.sendUpstream(w, r, q, c, hint)
 }
 
 // chooseConnection returns the usable connection with that name; without a name,

@@ -73,8 +73,16 @@ type ClientInfo struct {
 // ConnectionInfo is a way to sign in.
 type ConnectionInfo struct{ Name, Label string }
 
+// UpstreamButton is another provider to sign in at. IconURL is an https address that an
+// administrator chose, or empty.
+type UpstreamButton struct {
+	ConnectionInfo
+	IconURL string
+}
+
 // LoginPage is the data of login.html. Its form posts transaction, username,
-// password and, if there are several, connection to Action.
+// password and, if there are several, connection to Action. Hosts and Upstreams are
+// buttons, which post transaction and connection.
 type LoginPage struct {
 	Page
 	Client      ClientInfo
@@ -82,6 +90,7 @@ type LoginPage struct {
 	Transaction string
 	Databases   []ConnectionInfo
 	Hosts       []ConnectionInfo
+	Upstreams   []UpstreamButton
 	Selected    string // name of the connection chosen before
 	Login       string // what was typed before, or the request's login_hint
 	Failure     string

@@ -80,7 +80,11 @@ func (q *request) audience() string {
 }
 
 // prompt is the parsed prompt parameter.
-type prompt struct{ none, login, consent bool }
+type prompt struct {
+	none, login, consent bool
+	// Which of the two values that mean login it was.
+	reauthenticate, selectAccount bool
+}
 
 // parseRequest checks an authorization request in the order of OpenID Connect
 // Core §3.1.2.2. params are the effective parameters: pushed ones, those of a
@@ -279,6 +283,8 @@ func (q *request) parsePrompt() error {
 			// There is one account per browser session, so choosing another one means
 			// signing in again.
 			q.prompt.login = true
+			q.prompt.reauthenticate = q.prompt.reauthenticate || value == "login"
+			q.prompt.selectAccount = q.prompt.selectAccount || value == "select_account"
 		case "consent":
 			q.prompt.consent = true
 		default:

@@ -105,7 +105,7 @@ func (a *Authorizer) currentSession(w http.ResponseWriter, r *http.Request, q *r
 	if q.prompt.login || !slices.ContainsFunc(usable, func(c store.Connection) bool { return c.ID == session.ConnectionID }) {
 		return nil, nil
 	}
-	if q.maxAge >= 0 && now.Sub(session.AuthenticatedAt) > q.maxAge {
+	if q.maxAge >= 0 && (now.Sub(session.AuthenticatedAt) > q.maxAge || !provesAge(usable, session)) {
 		return nil, nil
 	}
 	if !a.meetsACR(q, session.ACR) {

@@ -35,8 +35,9 @@ type transaction struct {
 	Scope    oauth.Scope    `json:"x,omitempty"`
 	Claims   token.ClaimSet `json:"m,omitempty"`
 	Revision int64          `json:"v,omitempty"`
-	// Connection is the host connection that the browser was sent to, and
-	// Reauthenticate that it was sent for a fresh proof.
+	// Connection is the host or upstream connection that the browser was sent to, and
+	// Reauthenticate that a host is to give a fresh proof. ID is what protects the answer
+	// of an upstream.
 	Connection     string `json:"c,omitempty"`
 	Reauthenticate bool   `json:"r,omitempty"`
 	// CSRF and IntState have to come back with a login from a page with Lock. UserID is
@@ -54,6 +55,8 @@ type transaction struct {
 const (
 	stepLogin = "login"
 	stepHost  = "host"
+	// stepUpstream is another provider.
+	stepUpstream = "upstream"
 	// stepLock is a login page with Lock, stepLockResult what it says of a user.
 	stepLock       = "lock"
 	stepLockResult = "lock-result"
@@ -62,20 +65,21 @@ const (
 	// stepLegacyLogout is that of the older logout address.
 	stepLegacyLogout = "legacy-logout"
 	// Those of the applications page.
-	stepAccountLogin = "account-login"
-	stepAccountHost  = "account-host"
-	stepRemoveAccess = "remove-access"
+	stepAccountLogin    = "account-login"
+	stepAccountHost     = "account-host"
+	stepAccountUpstream = "account-upstream"
+	stepRemoveAccess    = "remove-access"
 )
 
 // steps say where the ways to sign in lead to.
-type steps struct{ login, loginEndpoint, host, hostEndpoint string }
+type steps struct{ login, loginEndpoint, host, hostEndpoint, upstream string }
 
 func (a *Authorizer) stepsOf(q *request) steps {
 	e := a.cfg.Tenants.Endpoints()
 	if q.account {
-		return steps{stepAccountLogin, e.Applications, stepAccountHost, e.Applications}
+		return steps{stepAccountLogin, e.Applications, stepAccountHost, e.Applications, stepAccountUpstream}
 	}
-	return steps{stepLogin, e.Login, stepHost, e.LoginCallback}
+	return steps{stepLogin, e.Login, stepHost, e.LoginCallback, stepUpstream}
 }
 
 // seal binds tx to the browser and seals it. The browser keeps one value for all
@@ -138,6 +142,10 @@ func (a *Authorizer) unseal(r *http.Request, t *tenant.Tenant, step, sealed stri
 	return tx, params, a.now().Sub(tx.Begun) > a.cfg.TransactionLifetime, nil
 }
 
+func errCrossOrigin(cause error) error {
+	return oauth.WithCause(cause, oauth.CodeAccessDenied, "This form was sent from another site.")
+}
+
 // posted reads the form of a page of ours. It answers the request itself if that
 // is not what it is.
 func (a *Authorizer) posted(w http.ResponseWriter, r *http.Request) (*tenant.Tenant, oauth.Parameters, bool) {
@@ -146,7 +154,7 @@ func (a *Authorizer) posted(w http.ResponseWriter, r *http.Request) (*tenant.Ten
 		return nil, oauth.Parameters{}, false
 	}
 	if err := a.crossOrigin.Check(r); err != nil {
-		a.fail(w, r, t, oauth.WithCause(err, oauth.CodeAccessDenied, "This form was sent from another site."))
+		a.fail(w, r, t, errCrossOrigin(err))
 		return nil, oauth.Parameters{}, false
 	}
 	form, err := oauth.ParseForm(w, r)

@@ -85,11 +85,15 @@ func (d *Directory) SatisfiesACR(achieved, asked string) bool {
 	return level >= 0 && level < slices.Index(d.cfg.ACR.Values, achieved)
 }
 
-// ReachesACR reports whether a login through conn can satisfy a class. Of a host's
-// login nothing is known but the configured classes.
+// ReachesACR reports whether a login through conn can satisfy a class. Of a login
+// at a host, or at an upstream that has a way to say it, nothing is known but the
+// configured classes.
 func (d *Directory) ReachesACR(conn *store.Connection, asked string) bool {
 	if conn.Strategy == StrategyHost {
 		return slices.Contains(d.cfg.ACR.Values, asked)
+	}
+	if p, ok := presets[conn.Strategy]; ok {
+		return p.oidc && slices.Contains(d.cfg.ACR.Values, asked)
 	}
 	return d.SatisfiesACR(d.cfg.ACR.Password, asked)
 }

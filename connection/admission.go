@@ -180,6 +180,9 @@ func (d *Directory) checkServed(c *store.Connection) error {
 	if _, ok := d.Host(c); ok {
 		return nil
 	}
+	if IsUpstream(c) && d.servesUpstreams() {
+		return nil
+	}
 	return notAllowed("this process does not serve the connection")
 }
 

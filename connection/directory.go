@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/opkit/opkit/audit"
+	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
@@ -82,6 +83,13 @@ type Config struct {
 	// [Directory.Ensure].
 	Hosts map[string]Host
 
+	// Secrets seal the secrets of upstream connections: the first one seals, all open.
+	// Outbound sends requests to upstreams, and Keys verifies what they sign. All three
+	// are needed, and Stores.UserAdmin, for connections to other providers.
+	Secrets  [][]byte
+	Outbound Outbound
+	Keys     PublishedKeys
+
 	// ACR says which authentication context classes logins achieve.
 	ACR ACRConfig
 
@@ -137,6 +145,7 @@ type Directory struct {
 	hosts     map[string]Host
 	passwords *passwords
 	strangers *strangers
+	upstreams *upstreams // nil: there are none
 }
 
 // New checks cfg. It reads and writes no store and starts no goroutine.
@@ -179,6 +188,14 @@ func New(cfg Config) (*Directory, error) {
 		hosts:     make(map[string]Host, len(cfg.Hosts)),
 		passwords: newPasswords(cfg),
 		strangers: newStrangers(maxStrangers),
+	}
+	if len(cfg.Secrets) > 0 && cfg.Outbound != nil && cfg.Keys != nil {
+		box, err := seal.New("upstream-secret", cfg.Secrets...)
+		if err != nil {
+			return nil, fmt.Errorf("connection: Config.Secrets: %w", err)
+		}
+		client := cfg.Outbound.Client()
+		d.upstreams = &upstreams{client: client, keys: cfg.Keys, secrets: box, known: &documents{client: client, now: cfg.Now, known: map[string]*document{}}}
 	}
 	for name, host := range cfg.Hosts {
 		if err := checkName(name); err != nil {

@@ -1,11 +1,15 @@
 // Package connection is how users prove who they are, and which client may ask
 // them to.
 //
-// # Two kinds of connections
+// # Kinds of connections
 //
 // A database (strategy "auth0") holds users with passwords. A host (strategy
 // "host") is the embedding application itself: its own session says who is signed
 // in, its own page signs users in, its own table holds them; see [Host].
+// An upstream (strategies "oidc", "oauth2", ...) is another provider, of which this one
+// is a client: [Directory.UpstreamRequest] sends users there, [Directory.UpstreamIdentity]
+// verifies what comes back and [Directory.UpstreamUser] keeps who it was. What the
+// upstream calls a user decides who it is; an email address never does.
 //
 // # Who may use what
 //

@@ -191,7 +191,7 @@ func TestManagementRefuses(t *testing.T) {
 		{"no name", http.MethodPost, "", `{"strategy":"auth0"}`, 400, "invalid_body", "name"},
 		{"no strategy", http.MethodPost, "", `{"name":"x"}`, 400, "invalid_body", "strategy"},
 		{"a bad name", http.MethodPost, "", `{"name":"a b","strategy":"auth0"}`, 400, "invalid_body", "name must"},
-		{"an unknown strategy", http.MethodPost, "", `{"name":"x","strategy":"oidc"}`, 400, "invalid_body", "strategy must"},
+		{"an unknown strategy", http.MethodPost, "", `{"name":"x","strategy":"samlp"}`, 400, "invalid_body", "strategy must"},
 		{"an unknown member", http.MethodPost, "", `{"name":"x","strategy":"auth0","colour":"red"}`, 400, "invalid_body", "unknown member"},
 		{"a member in another case", http.MethodPatch, one, `{"Is_Domain_Connection":true}`, 400, "invalid_body", "unknown member"},
 		{"a member twice", http.MethodPatch, one, `{"is_domain_connection":false,"is_domain_connection":true}`, 400, "invalid_body", "twice"},

@@ -109,24 +109,17 @@ var databaseOptionRules = map[string]optionRule{
 	},
 }
 
-// secretOptions are members that hold secrets. No strategy here needs one, so
-// they are refused; and should a record have one, it is not shown.
+// secretOptions are members that hold secrets. No strategy here needs one but those of
+// upstream connections, which are sealed; the others are refused. Should a record have
+// one, it is not shown.
 var secretOptions = []string{"configuration", "customScripts", "custom_password_hash", "client_secret", "app_secret", "api_key", "private_key", "password", "twilio_token"}
 
 // checkOptions validates the options of a strategy and returns them without
 // superfluous space, nil if there are none.
 func checkOptions(strategy string, raw json.RawMessage) (json.RawMessage, error) {
-	if len(raw) == 0 {
-		return nil, nil
-	}
-	if len(raw) > maxOptions {
-		return nil, invalid("options", "must have at most %d bytes", maxOptions)
-	}
-	// Depth and repeated members, at every level.
-	var tree map[string]any
-	var members map[string]json.RawMessage
-	if httpx.DecodeJSON(raw, &tree) != nil || josejson.Unmarshal(raw, &members) != nil {
-		return nil, invalid("options", "must be a JSON object without repeated members, nested at most 32 deep")
+	members, err := optionMembers(raw)
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range secretOptions {
 		if value, ok := members[name]; ok && !isEmptyJSON(value) {
@@ -153,6 +146,23 @@ func checkOptions(strategy string, raw json.RawMessage) (json.RawMessage, error)
 		return nil, invalid("options", "must be a JSON object")
 	}
 	return compact.Bytes(), nil
+}
+
+// optionMembers returns the members of options, which may be empty.
+func optionMembers(raw json.RawMessage) (map[string]json.RawMessage, error) {
+	members := map[string]json.RawMessage{}
+	if len(raw) == 0 {
+		return members, nil
+	}
+	if len(raw) > maxOptions {
+		return nil, invalid("options", "must have at most %d bytes", maxOptions)
+	}
+	// Depth and repeated members, at every level.
+	var tree map[string]any
+	if httpx.DecodeJSON(raw, &tree) != nil || josejson.Unmarshal(raw, &members) != nil {
+		return nil, invalid("options", "must be a JSON object without repeated members, nested at most 32 deep")
+	}
+	return members, nil
 }
 
 // shownOptions returns options as they may be sent.

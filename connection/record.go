@@ -47,7 +47,7 @@ func (d *Directory) Create(ctx context.Context, c store.Connection) (store.Conne
 	if c.ID == "" {
 		c.ID = "con_" + rand.Text()[:16]
 	}
-	if err := d.validate(&c); err != nil {
+	if err := d.validate(&c, nil); err != nil {
 		return store.Connection{}, err
 	}
 	c.Version, c.CreatedAt = 1, d.now()
@@ -115,7 +115,7 @@ func (d *Directory) Update(ctx context.Context, tenant, id string, change func(*
 			return store.Connection{}, invalid("strategy", "cannot be changed")
 		}
 		after.TenantID, after.ID, after.Version, after.CreatedAt = before.TenantID, before.ID, before.Version, before.CreatedAt
-		if err := d.validate(&after); err != nil {
+		if err := d.validate(&after, &before); err != nil {
 			return store.Connection{}, err
 		}
 		after.UpdatedAt = d.now()
@@ -130,8 +130,9 @@ func (d *Directory) Update(ctx context.Context, tenant, id string, change func(*
 	}
 }
 
-// validate checks a record that is about to be stored.
-func (d *Directory) validate(c *store.Connection) error {
+// validate checks a record that is about to be stored. before is what it replaces, nil
+// if it is new.
+func (d *Directory) validate(c, before *store.Connection) error {
 	if !validID(c.ID) {
 		return invalid("id", "must have 1 to 64 letters, digits, - or _")
 	}
@@ -145,7 +146,9 @@ func (d *Directory) validate(c *store.Connection) error {
 			return invalid("name", "must be that of one of the logins in Config.Hosts, for the strategy host")
 		}
 	default:
-		return invalid("strategy", "must be %s or %s", StrategyDatabase, StrategyHost)
+		if !IsUpstream(c) {
+			return invalid("strategy", "must be %s, %s or one of %s", StrategyDatabase, StrategyHost, strings.Join(upstreamStrategies(), ", "))
+		}
 	}
 	if !isText(c.DisplayName, maxDisplayName) {
 		return invalid("display_name", "must have at most %d characters, none of them a control character", maxDisplayName)
@@ -164,8 +167,12 @@ func (d *Directory) validate(c *store.Connection) error {
 			return invalid("metadata", "must have names and values of at most %d characters, none of them a control character", maxMetadataText)
 		}
 	}
-	options, err := checkOptions(c.Strategy, c.Options)
-	c.Options = options
+	var err error
+	if IsUpstream(c) {
+		c.Options, err = d.checkUpstreamOptions(c, before)
+	} else {
+		c.Options, err = checkOptions(c.Strategy, c.Options)
+	}
 	return err
 }
 

@@ -56,14 +56,33 @@ func (d *Directory) CreateUser(ctx context.Context, u store.User, password strin
 
 // databaseOf returns the options of a database connection.
 func (d *Directory) databaseOf(ctx context.Context, tenant, connection string) (databaseOptions, error) {
-	conn, err := d.cfg.Stores.Connections.Connection(ctx, tenant, connection)
+	conn, err := d.connectionOf(ctx, tenant, connection)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return databaseOptions{}, invalid("connection", "must be the identifier of a connection of the tenant")
 	case err != nil:
 		return databaseOptions{}, err
 	case conn.Strategy != StrategyDatabase:
 		return databaseOptions{}, invalid("connection", "must be a database connection")
+	}
+	return userRulesOf(&conn)
+}
+
+// connectionOf returns the connection that a user names.
+func (d *Directory) connectionOf(ctx context.Context, tenant, id string) (store.Connection, error) {
+	conn, err := d.cfg.Stores.Connections.Connection(ctx, tenant, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.Connection{}, invalid("connection", "must be the identifier of a connection of the tenant")
+	}
+	return conn, err
+}
+
+// userRulesOf returns what a connection demands of the users that are kept here: nothing
+// if it is an upstream one.
+func userRulesOf(conn *store.Connection) (databaseOptions, error) {
+	switch {
+	case IsUpstream(conn):
+		return databaseOptions{}, nil
+	case conn.Strategy != StrategyDatabase:
+		return databaseOptions{}, invalid("connection", "must be a database or upstream connection")
 	}
 	options, err := parseDatabaseOptions(conn.Options)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 // changed the record.
 const maxUpdates = 5
 
-// UpdateUser changes a user of a database connection. change gets a copy, whose
+// UpdateUser changes a user of a database connection, or what is kept here of a user of
+// an upstream connection: Blocked, AppMetadata and UserMetadata. change gets a copy, whose
 // TenantID, ID and ConnectionID it must leave alone; it may be called again if somebody
 // else changes the user at the same time, and an error of it ends the update. Email and
 // Username are folded as in [Directory.CreateUser].
@@ -54,7 +55,11 @@ func (d *Directory) changeUser(ctx context.Context, tenant, userID, password str
 		if err != nil {
 			return store.User{}, err
 		}
-		options, err := d.databaseOf(ctx, tenant, before.ConnectionID)
+		conn, err := d.connectionOf(ctx, tenant, before.ConnectionID)
+		if err != nil {
+			return store.User{}, err
+		}
+		options, err := userRulesOf(&conn)
 		if err != nil {
 			return store.User{}, err
 		}
@@ -67,7 +72,12 @@ func (d *Directory) changeUser(ctx context.Context, tenant, userID, password str
 		}
 		after.TenantID, after.ID, after.Version, after.CreatedAt = before.TenantID, before.ID, before.Version, before.CreatedAt
 		after.Email, after.Username = foldLogin(after.Email), foldLogin(after.Username)
-		if err := d.checkUser(&after, &options); err != nil {
+		if IsUpstream(&conn) {
+			err = checkUpstreamChange(&before, &after, password)
+		} else {
+			err = d.checkUser(&after, &options)
+		}
+		if err != nil {
 			return store.User{}, err
 		}
 		switch {

@@ -61,19 +61,29 @@ type userIdentity struct {
 // viewUser shows a user; conn is the user's connection, zero if it is gone.
 func viewUser(u *store.User, conn *store.Connection) userView {
 	p := &u.Profile
-	id := u.ID
-	if rest, ok := strings.CutPrefix(id, StrategyDatabase+"|"); ok {
+	id, provider := u.ID, StrategyDatabase
+	if IsUpstream(conn) {
+		provider = conn.Strategy
+	}
+	if rest, ok := strings.CutPrefix(id, provider+"|"); ok {
 		id = rest
 	}
 	return userView{
 		UserID: u.ID, Email: u.Email, EmailVerified: u.EmailVerified, Username: u.Username, Blocked: u.Blocked,
-		Identities: []userIdentity{{Connection: conn.Name, UserID: id, Provider: StrategyDatabase}},
+		Identities: []userIdentity{{Connection: conn.Name, UserID: id, Provider: provider, IsSocial: isSocial(conn)}},
 		Name:       p.Name, GivenName: p.GivenName, FamilyName: p.FamilyName, MiddleName: p.MiddleName, Nickname: p.Nickname,
 		PreferredUsername: p.PreferredUsername, ProfileURL: p.ProfileURL, Picture: p.Picture, Website: p.Website, Gender: p.Gender,
 		Birthdate: p.Birthdate, Zoneinfo: p.Zoneinfo, Locale: p.Locale, PhoneNumber: p.PhoneNumber,
 		PhoneNumberVerified: p.PhoneNumberVerified, Address: p.Address,
 		UserMetadata: u.UserMetadata, AppMetadata: u.AppMetadata, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt,
 	}
+}
+
+// isSocial reports whether SDKs call a connection social: anybody may have an account
+// there.
+func isSocial(conn *store.Connection) bool {
+	p := presets[conn.Strategy]
+	return p != nil && p.social
 }
 
 // userBody is what an administrator sends. null removes a text.

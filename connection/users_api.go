@@ -14,7 +14,8 @@ import (
 	"github.com/opkit/opkit/tenant"
 )
 
-// UsersManagement serves the users of database connections to administrators:
+// UsersManagement serves the users of database and upstream connections to
+// administrators:
 //
 //	GET    /api/v2/users        read:users    200  filters connection (a name) and q
 //	POST   /api/v2/users        create:users  201  409 if the email or username is taken
@@ -27,7 +28,9 @@ import (
 //
 // A PATCH merges user_metadata and app_metadata, at the first level. One with a
 // password signs the user out everywhere. One that changes the email address takes
-// back email_verified, unless it says so. The connection never changes.
+// back email_verified, unless it says so. The connection never changes. Of a
+// user of an upstream connection, blocked and the two kinds of metadata can be changed;
+// such users are not created here.
 //
 // The handler may be mounted under any path that ends in the wildcard {id} or,
 // without wildcards, where the last segment is "users" or the identifier.
@@ -48,7 +51,7 @@ func (d *Directory) UsersManagement() http.Handler {
 }
 
 // UsersByEmail serves GET /api/v2/users-by-email?email=…: read:users, 200 with an
-// array of the users that have the address, of all database connections.
+// array of the users that have the address, of all connections.
 func (d *Directory) UsersByEmail() http.Handler {
 	return management.Methods{http.MethodGet: d.cfg.Tenants.Guard().Require(tenant.ScopeReadUsers, d.usersByEmail)}
 }
@@ -105,8 +108,8 @@ func (d *Directory) connectionsByID(ctx context.Context, tenantID string) (map[s
 	return byID, nil
 }
 
-// databaseUser returns a user of a database connection, and the connection. Users who
-// sign in otherwise, and those whose connection is gone, are not managed here.
+// databaseUser returns a user of a database or upstream connection, and the connection.
+// Users who sign in otherwise, and those whose connection is gone, are not managed here.
 func (d *Directory) databaseUser(ctx context.Context, tenantID, id string) (store.User, *store.Connection, error) {
 	if d.cfg.Stores.UserAdmin == nil {
 		return store.User{}, nil, errForeignUsers
@@ -211,7 +214,7 @@ func (d *Directory) findUsers(ctx context.Context, tenantID, q string, byID map[
 	login := foldLogin(value)
 	var found []store.User
 	for id, conn := range byID {
-		if conn.Strategy != StrategyDatabase || !findable(login) {
+		if conn.Strategy == StrategyHost || !findable(login) {
 			continue
 		}
 		u, err := d.cfg.Stores.Users.UserByLogin(ctx, tenantID, id, login)

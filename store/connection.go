@@ -16,7 +16,7 @@ type Connection struct {
 	Name        string `json:"name"`
 	DisplayName string `json:"display_name,omitempty"`
 	// Strategy names the kind: "auth0" is a database of users with passwords,
-	// "host" is the embedding application's own session.
+	// "host" is the embedding application's own session, "oidc" another provider.
 	Strategy string `json:"strategy"`
 	// Options belong to the strategy.
 	Options json.RawMessage `json:"options,omitempty"`

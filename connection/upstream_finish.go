@@ -1,0 +1,187 @@
+package connection
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/store"
+	"github.com/opkit/opkit/tenant"
+)
+
+// This file takes in what an upstream answers: RFC 6749 §4.1.2 to §4.1.4, RFC 9207,
+// OpenID Connect Core §3.1.2.5 to §3.1.3.7 and §5.3.
+
+// UpstreamAnswer is what came back to the redirect URI.
+type UpstreamAnswer struct {
+	Code string
+	// Issuer is the parameter iss (RFC 9207).
+	Issuer string
+	// Error is the error code, empty if there is none.
+	Error string
+}
+
+// UpstreamIdentity is who an upstream says has signed in.
+type UpstreamIdentity struct {
+	// Subject is what the upstream calls the user.
+	Subject string
+	UpstreamProfile
+	// AuthenticatedAt is when the user signed in there, zero if it does not say.
+	AuthenticatedAt time.Time
+	// AMR are the methods that the upstream names, and ACR the class, empty unless it is
+	// one of [ACRConfig].Values.
+	AMR []string
+	ACR string
+}
+
+const (
+	maxUpstreamCode  = 4 << 10
+	maxUpstreamToken = 16 << 10
+)
+
+// UpstreamIdentity redeems an answer. login is what the sign-in began with. It changes
+// nothing here.
+//
+// The error wraps [ErrUpstreamDenied], [ErrUpstreamFailed], [ErrUpstreamStale] or
+// [ErrNotAllowed], or is a system error.
+func (d *Directory) UpstreamIdentity(ctx context.Context, t *tenant.Tenant, c *store.Connection, login UpstreamLogin, answer UpstreamAnswer) (UpstreamIdentity, error) {
+	o, server, err := d.upstream(ctx, t, c)
+	if err != nil {
+		return UpstreamIdentity{}, err
+	}
+	// RFC 9207 §2.4: before anything else of the answer is looked at. An answer of
+	// another server than the one that was asked is nothing to act on.
+	switch {
+	case answer.Issuer != "" && server.Issuer != "" && answer.Issuer != server.Issuer:
+		return UpstreamIdentity{}, upstreamFailed("the answer is of another issuer: %q", answer.Issuer)
+	case answer.Issuer == "" && server.IssParameter:
+		return UpstreamIdentity{}, upstreamFailed("the answer has no iss, which the upstream promised")
+	}
+	switch {
+	case answer.Error == "temporarily_unavailable" || answer.Error == "server_error":
+		return UpstreamIdentity{}, upstreamFailed("the upstream answers %s", answer.Error)
+	case slices.Contains(deniedErrors, answer.Error):
+		return UpstreamIdentity{}, ErrUpstreamDenied
+	case answer.Error != "":
+		// It is about the request, so about how the connection is set up.
+		return UpstreamIdentity{}, upstreamFailed("the upstream answers %s", shortText(answer.Error))
+	case answer.Code == "" || len(answer.Code) > maxUpstreamCode:
+		return UpstreamIdentity{}, upstreamFailed("the answer has neither a code nor an error")
+	}
+	tokens, err := d.redeemUpstream(ctx, c, o, server, login, answer.Code)
+	if err != nil {
+		return UpstreamIdentity{}, err
+	}
+	if o.preset.oidc {
+		return d.openIDIdentity(ctx, t, o, server, login, tokens)
+	}
+	return d.oauthIdentity(ctx, o, server, tokens)
+}
+
+// deniedErrors say that nobody signed in, and that nothing is wrong about it.
+var deniedErrors = []string{"access_denied", "login_required", "interaction_required", "consent_required", "account_selection_required", "user_cancelled_authorize"}
+
+// shortText is what logs get of a text of strangers.
+func shortText(s string) string { return s[:min(len(s), 64)] }
+
+// redeemUpstream exchanges a code.
+func (d *Directory) redeemUpstream(ctx context.Context, c *store.Connection, o *upstreamOptions, server *upstreamServer, login UpstreamLogin, code string) (*oauth2.Token, error) {
+	secret, err := d.openSecret(c, "client_secret", o.ClientSecret)
+	if err != nil {
+		return nil, err
+	}
+	var options []oauth2.AuthCodeOption
+	if o.usesPKCE() {
+		options = append(options, oauth2.VerifierOption(login.verifier()))
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, d.upstreams.client)
+	tokens, err := o.exchanger(server, secret, login.RedirectURI).Exchange(ctx, code, options...)
+	if err != nil {
+		// The answer's text may repeat what was sent, the secret included.
+		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+			return nil, upstreamFailed("the token endpoint answers with the status %d and the error %q", refused.Response.StatusCode, shortText(refused.ErrorCode))
+		}
+		return nil, upstreamFailed("the token endpoint: %w", err)
+	}
+	if len(tokens.AccessToken) > maxUpstreamToken {
+		return nil, upstreamFailed("the access token has more than %d bytes", maxUpstreamToken)
+	}
+	return tokens, nil
+}
+
+// openIDIdentity is who an ID token is about, with what the userinfo endpoint adds.
+func (d *Directory) openIDIdentity(ctx context.Context, t *tenant.Tenant, o *upstreamOptions, server *upstreamServer, login UpstreamLogin, tokens *oauth2.Token) (UpstreamIdentity, error) {
+	compact, _ := tokens.Extra("id_token").(string)
+	token, err := d.verifyIDToken(ctx, t, o, server, login, compact, tokens.AccessToken)
+	if err != nil {
+		return UpstreamIdentity{}, err
+	}
+	claims := token.Claims
+	if server.UserinfoEndpoint != "" {
+		info, err := d.userinfo(ctx, server.UserinfoEndpoint, tokens.AccessToken)
+		if err != nil {
+			return UpstreamIdentity{}, err
+		}
+		// §5.3.2: otherwise the access token may have been swapped for another user's.
+		if claimText(info["sub"], maxUpstreamText) != token.Subject {
+			return UpstreamIdentity{}, upstreamFailed("userinfo is about somebody else than the ID token")
+		}
+		claims = withUserinfo(claims, info)
+	}
+	identity := UpstreamIdentity{Subject: token.Subject, AuthenticatedAt: token.AuthTime, AMR: token.AMR, UpstreamProfile: o.profileOf(claims)}
+	if slices.Contains(d.cfg.ACR.Values, token.ACR) {
+		identity.ACR = token.ACR
+	}
+	return identity, nil
+}
+
+// withUserinfo adds to the claims of an ID token those of userinfo. What is signed wins;
+// an address, and whether it was verified, come from one of the two together.
+func withUserinfo(signed, info map[string]json.RawMessage) map[string]json.RawMessage {
+	claims := maps.Clone(info)
+	for _, pair := range [][2]string{{"email", "email_verified"}, {"phone_number", "phone_number_verified"}} {
+		value, verified := signed[pair[0]], signed[pair[1]]
+		if (value != nil || verified != nil) && !(verified == nil && string(value) == string(info[pair[0]])) {
+			delete(claims, pair[0])
+			delete(claims, pair[1])
+		}
+	}
+	maps.Copy(claims, signed)
+	return claims
+}
+
+// oauthIdentity is who the userinfo endpoint of an upstream without ID tokens says it is.
+func (d *Directory) oauthIdentity(ctx context.Context, o *upstreamOptions, server *upstreamServer, tokens *oauth2.Token) (UpstreamIdentity, error) {
+	info, err := d.userinfo(ctx, server.UserinfoEndpoint, tokens.AccessToken)
+	if err != nil {
+		return UpstreamIdentity{}, err
+	}
+	subject := o.subjectOf(info)
+	if subject == "" {
+		return UpstreamIdentity{}, upstreamFailed("userinfo does not say who the user is")
+	}
+	return UpstreamIdentity{Subject: subject, UpstreamProfile: o.profileOf(info)}, nil
+}
+
+func (d *Directory) userinfo(ctx context.Context, address, accessToken string) (map[string]json.RawMessage, error) {
+	fetched, err := fetchJSON(ctx, d.upstreams.client, address, accessToken)
+	if err != nil {
+		return nil, err
+	}
+	return parseUserinfo(fetched.Body)
+}
+
+// parseUserinfo reads the answer of a userinfo endpoint. On error the result is nil.
+func parseUserinfo(body []byte) (map[string]json.RawMessage, error) {
+	var claims map[string]json.RawMessage
+	if err := httpx.DecodeJSON(body, &claims); err != nil {
+		return nil, upstreamFailed("userinfo is not a JSON object with each member once")
+	}
+	return claims, nil
+}

@@ -1,0 +1,451 @@
+package connection
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+	josejson "github.com/go-jose/go-jose/v4/json"
+
+	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
+)
+
+// This file reads and checks the options of upstream connections. Their names are those
+// that management SDKs send.
+
+const (
+	maxUpstreamText    = 512
+	maxUpstreamDomains = 100
+	maxUpstreamScopes  = 50
+	maxUpstreamParams  = 20
+)
+
+// upstreamOptions are the options that decide something here.
+type upstreamOptions struct {
+	preset   *preset
+	strategy string
+
+	ClientID     string       `json:"client_id"`
+	ClientSecret sealedOption `json:"client_secret"`
+	AppSecret    sealedOption `json:"app_secret"`
+	AuthMethod   string       `json:"token_endpoint_auth_method"`
+
+	Issuer                string `json:"issuer"`
+	DiscoveryURL          string `json:"discovery_url"`
+	AuthorizationEndpoint string `json:"authorization_endpoint"`
+	TokenEndpoint         string `json:"token_endpoint"`
+	UserinfoEndpoint      string `json:"userinfo_endpoint"`
+	JWKSURI               string `json:"jwks_uri"`
+	// What the strategy oauth2 calls two of them.
+	AuthorizationURL string `json:"authorizationURL"`
+	TokenURL         string `json:"tokenURL"`
+
+	Scope      scopeOption `json:"scope"`
+	Algorithms []string    `json:"id_token_signed_response_algs"`
+	PKCE       *bool       `json:"pkce_enabled"`
+	Settings   struct {
+		PKCE string `json:"pkce"`
+	} `json:"connection_settings"`
+
+	IconURL         string                   `json:"icon_url"`
+	DomainAliases   []string                 `json:"domain_aliases"`
+	AttributeMap    attributeMap             `json:"attribute_map"`
+	SetAttributes   string                   `json:"set_user_root_attributes"`
+	NotKept         []string                 `json:"non_persistent_attrs"`
+	UpstreamParams  map[string]upstreamParam `json:"upstream_params"`
+	TrustUnverified bool                     `json:"-"`
+}
+
+// Values of set_user_root_attributes.
+const (
+	attributesEachLogin  = "on_each_login"
+	attributesFirstLogin = "on_first_login"
+	attributesNever      = "never_on_login"
+)
+
+// attributeMap says which claim of the upstream becomes which member of the profile.
+type attributeMap struct {
+	Mode       string            `json:"mapping_mode"`
+	Attributes map[string]string `json:"attributes"`
+}
+
+// upstreamParam is a parameter that is added to requests: with a fixed value, or with
+// that of a parameter of the client's request.
+type upstreamParam struct {
+	Value string `json:"value"`
+	Alias string `json:"alias"`
+}
+
+// scopeOption is a string with spaces, or an array.
+type scopeOption []string
+
+func (s *scopeOption) UnmarshalJSON(raw []byte) error {
+	var text string
+	if josejson.Unmarshal(raw, &text) == nil {
+		*s = strings.Fields(text)
+		return nil
+	}
+	var list []string
+	err := josejson.Unmarshal(raw, &list)
+	*s = list
+	return err
+}
+
+// scopes returns what is asked for.
+func (o *upstreamOptions) scopes() []string {
+	scopes := slices.Clone([]string(o.Scope))
+	if len(scopes) == 0 {
+		scopes = slices.Clone(o.preset.scopes)
+	}
+	if o.preset.oidc && !slices.Contains(scopes, oauth.ScopeOpenID) {
+		scopes = append([]string{oauth.ScopeOpenID}, scopes...)
+	}
+	return scopes
+}
+
+// usesPKCE: S256, unless it was switched off.
+func (o *upstreamOptions) usesPKCE() bool {
+	return o.Settings.PKCE != "disabled" && (o.PKCE == nil || *o.PKCE)
+}
+
+// algorithms are those that an ID token may be signed with. None of them uses the
+// client's secret.
+func (o *upstreamOptions) algorithms() []jose.SignatureAlgorithm {
+	if len(o.Algorithms) == 0 {
+		return idTokenAlgorithms
+	}
+	var out []jose.SignatureAlgorithm
+	for _, name := range o.Algorithms {
+		out = append(out, jose.SignatureAlgorithm(name))
+	}
+	return out
+}
+
+var idTokenAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.PS256, jose.EdDSA}
+
+// discovered reports whether the upstream's metadata has to be read.
+func (o *upstreamOptions) discovered() bool {
+	return o.preset.oidc && (o.AuthorizationEndpoint == "" || o.TokenEndpoint == "" || o.JWKSURI == "" || o.Issuer == "")
+}
+
+// upstreamOptionsOf reads stored options.
+func upstreamOptionsOf(c *store.Connection) (*upstreamOptions, error) {
+	p, ok := presets[c.Strategy]
+	if !ok {
+		return nil, fmt.Errorf("connection: %s is no upstream", c.ID)
+	}
+	o := &upstreamOptions{preset: p, strategy: c.Strategy}
+	if len(c.Options) > 0 {
+		if err := josejson.Unmarshal(c.Options, o); err != nil {
+			return nil, fmt.Errorf("connection: options of %s: %w", c.ID, err)
+		}
+	}
+	if o.AuthorizationEndpoint == "" {
+		o.AuthorizationEndpoint = o.AuthorizationURL
+	}
+	if o.TokenEndpoint == "" {
+		o.TokenEndpoint = o.TokenURL
+	}
+	return o, nil
+}
+
+// upstreamRules validate single members. What is not among them is kept and does
+// nothing, as for databases.
+var upstreamRules = map[string]optionRule{
+	"client_id":              optionText,
+	"issuer":                 optionHTTPS,
+	"discovery_url":          optionHTTPS,
+	"authorization_endpoint": optionHTTPS,
+	"token_endpoint":         optionHTTPS,
+	"userinfo_endpoint":      optionHTTPS,
+	"jwks_uri":               optionHTTPS,
+	"authorizationURL":       optionHTTPS,
+	"tokenURL":               optionHTTPS,
+	"icon_url":               optionHTTPS,
+
+	"token_endpoint_auth_method": optionOneOf("client_secret_basic", "client_secret_post"),
+	"set_user_root_attributes":   optionOneOf(attributesEachLogin, attributesFirstLogin, attributesNever),
+	// An ID token that comes through the browser may have been put there by anybody.
+	"type": optionOneOf("back_channel"),
+	"connection_settings": func(raw json.RawMessage) string {
+		var v struct {
+			PKCE string `json:"pkce"`
+		}
+		if josejson.Unmarshal(raw, &v) != nil || !slices.Contains([]string{"", "auto", "S256", "disabled"}, v.PKCE) {
+			return "must be an object whose pkce is auto, S256 or disabled"
+		}
+		return ""
+	},
+	"pkce_enabled":                  optionBool,
+	"non_persistent_attrs":          optionStrings,
+	"scope":                         optionScope,
+	"id_token_signed_response_algs": optionAlgorithms,
+	"domain_aliases":                optionDomains,
+	"attribute_map":                 optionAttributeMap,
+	"upstream_params":               optionUpstreamParams,
+	"scripts":                       optionNoScripts,
+	"customHeaders":                 optionNoHeaders,
+}
+
+// checkUpstreamOptions validates the options of an upstream connection and seals the
+// secrets in it. before is the connection as it was, nil if it is new.
+func (d *Directory) checkUpstreamOptions(c, before *store.Connection) (json.RawMessage, error) {
+	if !d.servesUpstreams() {
+		return nil, invalid("strategy", "cannot be %s: this provider keeps no users of others", c.Strategy)
+	}
+	members, err := optionMembers(c.Options)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) { // the same error each time
+		rule, known := upstreamRules[name]
+		switch {
+		case string(members[name]) == "null":
+			if !slices.Contains(upstreamSecrets, name) {
+				delete(members, name)
+			}
+		case slices.Contains(secretOptions, name) && !slices.Contains(upstreamSecrets, name) && !isEmptyJSON(members[name]):
+			return nil, invalid("options."+name, "is not supported")
+		case known:
+			if text := rule(members[name]); text != "" {
+				return nil, invalid("options."+name, "%s", text)
+			}
+		}
+	}
+	// Read without the secrets, which may be in clear still.
+	plain := maps.Clone(members)
+	for _, name := range upstreamSecrets {
+		delete(plain, name)
+	}
+	o, err := readUpstream(c, plain)
+	if err != nil {
+		return nil, invalid("options", "must be an object with members of the right types")
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	moved := false
+	if before != nil {
+		old, err := upstreamOptionsOf(before)
+		if err != nil {
+			return nil, err
+		}
+		if o.namespace() != old.namespace() {
+			return nil, invalid("options."+o.namespaceMember(), "cannot name another server: users are known by what this one calls them. Make another connection")
+		}
+		moved = old.credentialTarget() != o.credentialTarget()
+	}
+	if err := d.sealOptions(c, before, members, moved); err != nil {
+		return nil, err
+	}
+	return json.Marshal(members)
+}
+
+func readUpstream(c *store.Connection, members map[string]json.RawMessage) (*upstreamOptions, error) {
+	raw, err := json.Marshal(members)
+	if err != nil {
+		return nil, err
+	}
+	reading := *c
+	reading.Options = raw
+	return upstreamOptionsOf(&reading)
+}
+
+// check applies the rules about more than one member.
+func (o *upstreamOptions) check() error {
+	if o.ClientID == "" {
+		return invalid("options.client_id", "is required: it is what the upstream calls this provider")
+	}
+	if o.preset.oidc {
+		return o.checkOIDC()
+	}
+	switch {
+	case o.AuthorizationEndpoint == "":
+		return invalid("options.authorizationURL", "is required")
+	case o.TokenEndpoint == "":
+		return invalid("options.tokenURL", "is required")
+	case o.UserinfoEndpoint == "":
+		return invalid("options.userinfo_endpoint", "is required: it is where the upstream says who the user is")
+	}
+	return nil
+}
+
+func (o *upstreamOptions) checkOIDC() error {
+	switch {
+	case o.Issuer == "" && o.DiscoveryURL == "":
+		return invalid("options.issuer", "is required unless there is a discovery_url")
+	case o.DiscoveryURL != "" && !strings.HasSuffix(o.DiscoveryURL, wellKnown):
+		return invalid("options.discovery_url", "must end in %s", wellKnown)
+	case strings.ContainsAny(o.Issuer, "?#"): // OpenID Connect Discovery §3
+		return invalid("options.issuer", "must have no query and no fragment")
+	}
+	return nil
+}
+
+// namespace is where the identifiers of users come from.
+func (o *upstreamOptions) namespace() string {
+	switch {
+	case !o.preset.oidc:
+		return hostOf(o.UserinfoEndpoint)
+	case o.Issuer != "":
+		return strings.TrimSuffix(o.Issuer, "/")
+	}
+	return strings.TrimSuffix(o.DiscoveryURL, wellKnown)
+}
+
+func (o *upstreamOptions) namespaceMember() string {
+	switch {
+	case !o.preset.oidc:
+		return "userinfo_endpoint"
+	case o.Issuer != "":
+		return "issuer"
+	}
+	return "discovery_url"
+}
+
+// credentialTarget is who learns the secret.
+func (o *upstreamOptions) credentialTarget() string {
+	return strings.Join([]string{o.Issuer, o.DiscoveryURL, o.TokenEndpoint}, "\n")
+}
+
+func hostOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Host)
+}
+
+func optionText(raw json.RawMessage) string {
+	var v string
+	if josejson.Unmarshal(raw, &v) != nil || !isText(v, maxUpstreamText) {
+		return "must be a string of at most 512 characters, none of them a control character"
+	}
+	return ""
+}
+
+func optionHTTPS(raw json.RawMessage) string {
+	var v string
+	if josejson.Unmarshal(raw, &v) != nil {
+		return "must be a string"
+	}
+	if v == "" {
+		return ""
+	}
+	if err := oauth.CheckURI(v, "https"); err != nil {
+		return "must be an https URL: it " + err.Error()
+	}
+	if strings.Contains(v, "#") {
+		return "must be an https URL without a fragment"
+	}
+	return ""
+}
+
+func optionOneOf(values ...string) optionRule {
+	return func(raw json.RawMessage) string {
+		var v string
+		if josejson.Unmarshal(raw, &v) != nil || !slices.Contains(values, v) {
+			return "must be " + strings.Join(values, " or ")
+		}
+		return ""
+	}
+}
+
+func optionScope(raw json.RawMessage) string {
+	var v scopeOption
+	if v.UnmarshalJSON(raw) != nil || len(v) > maxUpstreamScopes {
+		return "must be a string or an array of strings, at most 50 scopes"
+	}
+	if _, err := oauth.ParseScope(strings.Join(v, " ")); err != nil || slices.Contains(v, "") {
+		return "must consist of scopes as RFC 6749 §3.3 has them"
+	}
+	return ""
+}
+
+func optionAlgorithms(raw json.RawMessage) string {
+	var v []string
+	ok := josejson.Unmarshal(raw, &v) == nil && len(v) > 0
+	for _, name := range v {
+		ok = ok && slices.Contains(idTokenAlgorithms, jose.SignatureAlgorithm(name))
+	}
+	if !ok {
+		return "must be an array of RS256, ES256, PS256 or EdDSA"
+	}
+	return ""
+}
+
+func optionDomains(raw json.RawMessage) string {
+	var v []string
+	ok := josejson.Unmarshal(raw, &v) == nil && len(v) <= maxUpstreamDomains
+	for _, domain := range v {
+		ok = ok && domain == strings.ToLower(domain) && checkEmail("a@"+domain) == nil && strings.Contains(domain, ".")
+	}
+	if !ok {
+		return "must be an array of at most 100 domain names in lower case"
+	}
+	return ""
+}
+
+func optionAttributeMap(raw json.RawMessage) string {
+	var v attributeMap
+	if josejson.Unmarshal(raw, &v) != nil || !slices.Contains([]string{"", "bind_all", "basic_profile", "use_map"}, v.Mode) {
+		return "must be an object with mapping_mode, one of bind_all, basic_profile and use_map, and attributes, an object of strings"
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.Attributes)) {
+		if !slices.Contains(mappedAttributes, name) {
+			return "has an attribute that is not one of " + strings.Join(mappedAttributes, ", ")
+		}
+		if _, ok := claimPath(v.Attributes[name]); !ok {
+			return "has an attribute that is neither the name of a claim nor ${context.tokenset.NAME} or ${context.userinfo.NAME}"
+		}
+	}
+	return ""
+}
+
+// reservedParams are those that a request has anyway: another value would take the
+// protection away that they give, or send the answer elsewhere.
+var reservedParams = []string{
+	"client_id", "client_secret", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge",
+	"code_challenge_method", "request", "request_uri", "registration", "max_age", "claims", "id_token_hint", "code", "iss", "dpop_jkt",
+}
+
+// aliasedParams are those that a client's request may fill in.
+var aliasedParams = []string{"acr_values", "display", "login_hint", "ui_locales"}
+
+func optionUpstreamParams(raw json.RawMessage) string {
+	var v map[string]upstreamParam
+	if josejson.Unmarshal(raw, &v) != nil || len(v) > maxUpstreamParams {
+		return "must be an object of at most 20 objects, each with value or alias, a string"
+	}
+	for _, name := range slices.Sorted(maps.Keys(v)) {
+		p := v[name]
+		switch {
+		case name == "" || !isText(name, maxUpstreamText) || slices.Contains(reservedParams, name):
+			return "has a parameter that requests have anyway, or that cannot be a name"
+		case (p.Value == "") == (p.Alias == "") || !isText(p.Value, maxUpstreamText):
+			return "has a parameter without exactly one of value and alias"
+		case p.Alias != "" && !slices.Contains(aliasedParams, p.Alias):
+			return "has an alias that is not one of " + strings.Join(aliasedParams, ", ")
+		}
+	}
+	return ""
+}
+
+func optionNoScripts(raw json.RawMessage) string {
+	if !isEmptyJSON(raw) {
+		return "must be empty: scripts are not supported. userinfo_endpoint and attribute_map say where the profile comes from"
+	}
+	return ""
+}
+
+func optionNoHeaders(raw json.RawMessage) string {
+	if !isEmptyJSON(raw) {
+		return "must be empty: headers of your own are not supported"
+	}
+	return ""
+}
