@@ -137,7 +137,7 @@ var faultsOfAccounts = []faultScenario{
 	}},
 	// A link that may have been used is good for nobody. Whoever was signed in may still
 	// be then; another link ends that.
-	{name: "new password", stays: "ConsumeTicket UpdateUser DeleteTicket RevokeFamilies", again: http.StatusBadRequest, prepare: func(w *faultWorld) func() *response {
+	{name: "new password", tolerates: "DeleteTicket", stays: "ConsumeTicket UpdateUser DeleteTicket RevokeFamilies", again: http.StatusBadRequest, prepare: func(w *faultWorld) func() *response {
 		action, fields := form(w.t, newBrowser(w.t).get(w.link(authorize.MailPasswordReset)))
 		fields.Set("password", "the next one is long")
 		return func() *response { return newBrowser(w.t).post(action, fields) }

@@ -177,22 +177,24 @@ func (d *Directory) EndAccess(ctx context.Context, tenant, userID string) error 
 	if userID == "" {
 		return nil // an empty filter would select more than one user's
 	}
-	now := d.now()
-	if grants := d.cfg.Stores.Grants; grants != nil {
-		// A family lives as long as the tokens in it, which revoking never shortens.
-		if _, err := grants.RevokeFamilies(ctx, tenant, store.FamilyFilter{UserID: userID}, now, now); err != nil {
-			return err
-		}
+	if err := d.revokeFamilies(ctx, tenant, userID); err != nil {
+		return err
 	}
 	sessions := d.cfg.Stores.Sessions
 	if sessions == nil {
 		return nil
 	}
 	// Those that were read are gone: always the first page.
-	for {
-		list, err := sessions.UserSessions(ctx, tenant, userID, store.Page{}, now)
-		if err != nil || len(list) == 0 {
+	for ended := false; ; ended = true {
+		list, err := sessions.UserSessions(ctx, tenant, userID, store.Page{}, d.now())
+		if err != nil {
 			return err
+		}
+		if len(list) == 0 {
+			if !ended {
+				return nil
+			}
+			return d.revokeFamilies(ctx, tenant, userID) // those of a session that was not yet ended
 		}
 		for i := range list {
 			if err := sessions.DeleteSession(ctx, tenant, list[i].ID); err != nil {
@@ -200,4 +202,16 @@ func (d *Directory) EndAccess(ctx context.Context, tenant, userID string) error 
 			}
 		}
 	}
+}
+
+// revokeFamilies revokes what was given to clients on behalf of a user. A family lives
+// as long as the tokens in it, which revoking never shortens.
+func (d *Directory) revokeFamilies(ctx context.Context, tenant, userID string) error {
+	grants := d.cfg.Stores.Grants
+	if grants == nil {
+		return nil
+	}
+	now := d.now()
+	_, err := grants.RevokeFamilies(ctx, tenant, store.FamilyFilter{UserID: userID}, now, now)
+	return err
 }
