@@ -93,7 +93,8 @@ type Config struct {
 	ACR connection.ACRConfig
 
 	// Mailer sends links to users: to replace a forgotten password, to verify an email
-	// address. Nil: nobody can do the one, and the other does not happen.
+	// address, to sign up. Nil: nobody can do the first, the second does not happen, and
+	// whoever signs up has an account at once, under an address that nobody proved.
 	Mailer authorize.Mailer
 
 	// SharedLimits counts sign-ups and forgotten passwords by network, and the mails that

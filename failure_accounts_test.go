@@ -76,6 +76,14 @@ func (w *faultWorld) link(kind string) string {
 	return mail.Link
 }
 
+// signupLink returns the link that somebody gets who signs up on the built-in page.
+func (w *faultWorld) signupLink() string {
+	w.t.Helper()
+	b, fields := newBrowser(w.t), w.signup()
+	b.press(b.get(w.authorizeURL(w.register(nil))), "signup", "yes", "email", fields.Get("email"))
+	return w.mails.next(w.t).Link
+}
+
 // lockLogin returns a login on a page with Lock, of which none has failed before.
 func (w *faultWorld) lockLogin(b *browser, user, password string) url.Values {
 	w.t.Helper()
@@ -149,5 +157,19 @@ var faultsOfAccounts = []faultScenario{
 	{name: "verify an address", stays: "ConsumeTicket", again: http.StatusBadRequest, prepare: func(w *faultWorld) func() *response {
 		action, fields := form(w.t, newBrowser(w.t).get(w.link(authorize.MailEmailVerification)))
 		return func() *response { return newBrowser(w.t).post(action, fields) }
+	}},
+	{name: "sign up, on the built-in page", tolerates: "UserByLogin PutTicket", prepare: func(w *faultWorld) func() *response {
+		b, fields := newBrowser(w.t), w.signup()
+		page := b.get(w.authorizeURL(w.register(nil)))
+		return func() *response { return w.mailed(b.press(page, "signup", "yes", "email", fields.Get("email"))) }
+	}},
+	{name: "finish a sign-up, the page", prepare: func(w *faultWorld) func() *response {
+		link := w.signupLink()
+		return func() *response { return newBrowser(w.t).get(link) }
+	}},
+	// A link that may have been used is good for nobody.
+	{name: "finish a sign-up", stays: "ConsumeTicket", again: http.StatusBadRequest, prepare: func(w *faultWorld) func() *response {
+		page := newBrowser(w.t).get(w.signupLink())
+		return func() *response { return newBrowser(w.t).press(page, "password", "a long enough one") }
 	}},
 }

@@ -42,12 +42,20 @@ type VerifyEmailPage struct {
 // errBadLink is for whoever follows a link that is no good.
 var errBadLink = oauth.Errorf(oauth.CodeInvalidRequest, "This link was used already, has expired, or is not complete. Ask for another one.")
 
-// PasswordReset serves the page where a user who forgot the password sets a new one
-// (/login/reset-password): GET from the link, POST from the page. Everybody who is
-// signed in as the user is signed out, with the refresh tokens of their applications.
+// PasswordReset serves the page where a user who forgot the password sets a new one, and
+// the one where whoever signs up chooses the first (/login/reset-password): GET from the
+// link, POST from the page. With a new password everybody who is signed in as the user is
+// signed out, with the refresh tokens of their applications.
 func (a *Authorizer) PasswordReset() http.Handler {
 	return a.ticketPage(func(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, ticket string) error {
 		user, err := a.cfg.Connections.ResetFor(r.Context(), t, ticket)
+		if errors.Is(err, connection.ErrTicket) {
+			pending, err := a.cfg.Connections.SignUpFor(r.Context(), t, ticket)
+			if err == nil {
+				a.showFinishSignup(w, t, http.StatusOK, &FinishSignupPage{Ticket: ticket, Email: pending.Email, UsernameRequired: pending.RequiresUsername})
+			}
+			return err
+		}
 		if err != nil {
 			return err
 		}
@@ -69,6 +77,8 @@ func (a *Authorizer) resetPassword(w http.ResponseWriter, r *http.Request, t *te
 	user, err := a.cfg.Connections.Reset(ctx, t, ticket, form.Get("password"))
 	invalid, isInvalid := errors.AsType[*connection.InvalidError](err)
 	switch {
+	case errors.Is(err, connection.ErrTicket):
+		return a.finishSignup(w, r, t, form)
 	case isInvalid && invalid.Field == "password":
 		page.Failure = "The password " + invalid.Rule + "."
 	case errors.Is(err, connection.ErrBusy):

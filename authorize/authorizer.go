@@ -239,6 +239,10 @@ func (a *Authorizer) begin(w http.ResponseWriter, r *http.Request, req *request)
 			a.refuse(w, r, req, err)
 			return
 		}
+		if open := a.signupsAmong(req, usable); req.params.Get("screen_hint") == "signup" && len(open) > 0 && a.customPage(req) == "" {
+			a.showSignup(w, r, req, open, signupState{email: req.loginHint})
+			return
+		}
 		a.showLogin(w, r, req, usable, loginState{login: req.loginHint})
 		return
 	}

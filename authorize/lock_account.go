@@ -199,8 +199,7 @@ func (a *Authorizer) sendsMail() bool {
 
 // mailReset sends a link to a user who forgot the password. Nobody is no error.
 func (a *Authorizer) mailReset(ctx context.Context, t *tenant.Tenant, conn *store.Connection, email, clientID string) error {
-	address := ratelimit.Key{Tenant: t.ID(), Host: conn.ID + "\x00" + strings.ToLower(strings.TrimSpace(email))}
-	if wait, err := a.mails.Admit(ctx, address, a.now()); err != nil || wait > 0 {
+	if wait, err := a.mails.Admit(ctx, mailKey(t, conn, email), a.now()); err != nil || wait > 0 {
 		return err
 	}
 	user, ticket, err := a.cfg.Connections.RequestReset(ctx, t, conn, email)

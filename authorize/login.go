@@ -37,6 +37,7 @@ func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *reques
 		Login:  s.login, Failure: s.failure, Notice: s.notice, Selected: s.connection,
 		// Mails say which application the user came from.
 		Forgot: !q.account && slices.ContainsFunc(usable, func(c store.Connection) bool { return a.resets(&c) }),
+		Signup: len(a.signupsAmong(q, usable)) > 0,
 	}
 	for _, c := range usable {
 		switch c.Strategy {
@@ -94,6 +95,14 @@ func (a *Authorizer) Login() http.Handler {
 		if expired {
 			state.failure = failureExpired
 			a.showLogin(w, r, q, usable, state)
+			return
+		}
+		if form.Get("back") != "" {
+			a.showLogin(w, r, q, usable, loginState{connection: state.connection})
+			return
+		}
+		if form.Get("signup") != "" {
+			a.signUp(w, r, q, usable, form)
 			return
 		}
 		if form.Get("forgot") != "" {

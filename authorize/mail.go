@@ -23,12 +23,18 @@ const (
 	// MailEmailVerification has a link to a page where the user confirms that the
 	// address is theirs.
 	MailEmailVerification = "email_verification"
+	// MailSignUp has a link to a page where whoever reads the mail makes an account.
+	MailSignUp = "sign_up"
+	// MailAccountExists is for who tried to sign up with the address of an account. Its
+	// link leads to a page where the user sets a new password; it is empty if the user
+	// cannot.
+	MailAccountExists = "account_exists"
 )
 
 // Mail is a message for a user. Its text is up to the [Mailer].
 type Mail struct {
 	TenantID string
-	// Kind is MailPasswordReset or MailEmailVerification.
+	// Kind is MailPasswordReset, MailEmailVerification, MailSignUp or MailAccountExists.
 	Kind string
 	To   string
 	// Link is good once, until ExpiresAt. Whoever has it can do what Kind says.
@@ -37,6 +43,7 @@ type Mail struct {
 	// TenantName is what the tenant calls itself, UserName what is known of the user's
 	// name, which the user may have chosen, and may be empty.
 	TenantName, UserName string
+	// UserID is empty if nobody has an account yet.
 	UserID, ConnectionID string
 	// ClientID is the application that the user came from, empty if none.
 	ClientID string

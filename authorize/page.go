@@ -98,6 +98,9 @@ type LoginPage struct {
 	// Forgot says that a button with the name forgot, and any value, mails a link to
 	// whoever forgot the password.
 	Forgot bool
+	// Signup says that a button with the name signup, and the value show, leads to the
+	// page where people sign up.
+	Signup bool
 }
 
 // ErrorPage is the data of error.html.
@@ -136,7 +139,7 @@ func parsePages(replacements fs.FS) (*pages, error) {
 	}
 	for _, name := range []string{"login.html", "consent.html", "applications.html", "error.html", "form_post.html", "web_message.html",
 		"logout.html", "logged_out.html", "logout_error.html",
-		"reset_password.html", "verify_email.html", "link_error.html"} {
+		"reset_password.html", "verify_email.html", "link_error.html", "signup.html", "signup_finish.html"} {
 		text, err := readPage(replacements, name)
 		if err != nil {
 			return nil, err

@@ -116,3 +116,45 @@ func TestSignUpBelievesNothing(t *testing.T) {
 		t.Errorf("twice: %v", err)
 	}
 }
+
+// However many come with one link: one of them makes the account. Two links for one
+// address make one, too.
+func TestOneTicketMakesOneAccount(t *testing.T) {
+	w := newWorld(t, nil)
+	ctx := context.Background()
+	w.change(func(c *store.Connection) { c.Options = []byte(`{"disable_signup":false}`) })
+	for round := range 20 {
+		email := fmt.Sprintf("new%d@example.com", round)
+		var values [2]string
+		for i := range values {
+			var err error
+			if _, values[i], err = w.RequestSignUp(ctx, w.tenant, &w.conn, " "+email); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var group sync.WaitGroup
+		var made atomic.Int32
+		for i := range 4 {
+			group.Go(func() {
+				switch u, err := w.FinishSignUp(ctx, w.tenant, values[i%2], "", "a long enough one"); {
+				case err == nil && u.Email == email && u.EmailVerified:
+					made.Add(1)
+				case !errors.Is(err, ErrTicket) || u.ID != "":
+					t.Errorf("%+v, %v", u, err)
+				}
+			})
+		}
+		group.Wait()
+		if n := made.Load(); n != 1 {
+			t.Fatalf("%d accounts were made", n)
+		}
+		if _, err := w.login(email, "a long enough one"); err != nil {
+			t.Error(err)
+		}
+		for _, value := range values {
+			if pending, err := w.SignUpFor(ctx, w.tenant, value); err == nil && pending.Email != email || err != nil && (!errors.Is(err, ErrTicket) || pending != (PendingUser{})) {
+				t.Errorf("%+v, %v", pending, err)
+			}
+		}
+	}
+}
