@@ -2,11 +2,14 @@ package opkit_test
 
 import (
 	"context"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -353,6 +356,95 @@ func TestTheConsoleDoesWhatTheVisitorMay(t *testing.T) {
 	}
 	if len(w.records()) != len(before) {
 		t.Error("an application is gone")
+	}
+}
+
+func TestTheConsoleShowsEvents(t *testing.T) {
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount})
+		s := newConsole(w)
+		if page := s.page("/events"); !strings.Contains(text(page), "There is none.") || !strings.Contains(text(page), "0 sign-ins") {
+			t.Error(text(page))
+		}
+		app := w.register(map[string]any{"client_name": "Shop", "redirect_uris": []string{appRedirectURI}})
+		w.sendJSON(http.MethodPost, w.endpoint.Registration, "", `{"redirect_uris":["https://app.example.com/<i>?x=`+"`"+`"]}`)
+		b := newBrowser(t)
+		b.decide(b.login(b.login(b.get(w.authorizeURL(app)), "ada", "not-"+password), "ada", password), "allow")
+		w.written()
+
+		page := s.page("/events")
+		for _, want := range []string{"1 sign-in ", "1 refused", "1 registration ", "no such user, another password", "from 127.0.0.1", "Consent"} {
+			if !strings.Contains(text(page), want) {
+				t.Errorf("no %q: %s", want, text(page))
+			}
+		}
+		for _, want := range []string{
+			`aria-label="Sign-ins by the hour: 1 and 1 refused, together at most 2 in one hour."`, `aria-label="Registrations by the hour: 1, at most 1 in one hour."`,
+			`<rect class="done" x="23.14" y="50" width="0.72" height="50"/><rect class="refused" x="23.14" y="0" width="0.72" height="50"/>`,
+			`<a href="/console/events?user=` + strings.ToLower(url.QueryEscape(w.user.ID)) + `">`,
+		} {
+			if !strings.Contains(page, want) {
+				t.Errorf("no %s in %s", want, page)
+			}
+		}
+		if strings.Contains(page, "<i>?x") {
+			t.Error("what a stranger sent is not escaped")
+		}
+		for query, want := range map[string]int{
+			"kind=sign-ins": 1, "kind=refused-sign-ins": 1, "kind=registrations": 2, "kind=refused": 2, "kind=consent": 1, "kind=administration": 0,
+			"client=" + app.id: 4, "user=" + url.QueryEscape(w.user.ID): 2, "user=nobody": 0, "kind=consent&client=" + app.id: 1, "client=+" + app.id + "+": 4,
+			"page=1": 0,
+		} {
+			if page := s.page("/events?" + query); strings.Count(page, `<div class="row">`) != want {
+				t.Errorf("%s: want %d events: %s", query, want, text(page))
+			}
+		}
+		for query, want := range map[string]int{"kind=x": 404, "page=x": 404, "page=-1": 404, "client=" + url.QueryEscape(`a" OR b`): 400, "user=%00": 400, "page=999999": 400} {
+			if res := s.get(s.url + "/events?" + query); res.StatusCode != want {
+				t.Errorf("%s: %d %s", query, res.StatusCode, text(res.body))
+			}
+		}
+		if page := s.page("/applications/one?id=" + url.QueryEscape(app.id)); !strings.Contains(page, `href="/console/events?client=`+app.id) {
+			t.Error(page)
+		}
+
+		s.visitor.Scopes = withoutValue(w.allScopes(), "read:logs")
+		if res := s.get(s.url + "/events"); res.StatusCode != http.StatusForbidden {
+			t.Errorf("without the scope: %d", res.StatusCode)
+		}
+		if page := s.page("/"); strings.Contains(page, "/events") {
+			t.Error("the navigation leads where the visitor may not go")
+		}
+	})
+}
+
+// Pages of events go back to the first one.
+func TestTheConsolePagesEvents(t *testing.T) {
+	w := newWorld(t, options{})
+	s := newConsole(w)
+	for i := range 101 {
+		at := w.clock.now().Add(-time.Duration(i) * time.Minute)
+		e := store.Event{TenantID: tenant.DefaultID, ID: store.EventPosition(at), Time: at, Type: "user.sign_in", Outcome: "allowed", ExpiresAt: at.Add(24 * time.Hour)}
+		if _, err := w.stores.Events.AppendEvents(t.Context(), []store.Event{e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := regexp.MustCompile(`<a href="/console(/events[^"]*)">Older</a>`)
+	seen, path := 0, "/events?kind=sign-ins"
+	for pages := 1; ; pages++ {
+		page := s.page(path)
+		seen += strings.Count(page, `<div class="row">`)
+		if strings.Contains(page, ">Newer<") != (pages > 1) {
+			t.Errorf("page %d: %s", pages, page)
+		}
+		older := next.FindStringSubmatch(page)
+		if older == nil {
+			if seen != 101 || pages != 3 {
+				t.Errorf("%d events on %d pages", seen, pages)
+			}
+			return
+		}
+		path = html.UnescapeString(older[1])
 	}
 }
 

@@ -59,6 +59,19 @@ func TestTheConsoleMakesTheTenantReady(t *testing.T) {
 			admin.click(`button[value="first-party"]`)
 			admin.expect(".note", "first party now")
 			admin.photograph("first-party")
+
+			// What happened so far is in the log, which is written apart from requests.
+			visit("/events?kind=administration")
+			admin.expect("main", "tenant settings changed")
+			visit("/events")
+			admin.expect("main", "1 registration")
+			admin.photograph("events")
+			admin.expect("main", "Application changed")
+			do(t, admin.ctx, chromedp.Click(chromedp.CSS("main details summary")))
+			admin.photograph("events-numbers")
+			visit("/events?kind=refused-sign-ins")
+			admin.expect("main", "There is none.")
+			admin.photograph("events-none")
 		})
 	}
 }

@@ -95,11 +95,11 @@ func (c *Console) applications(v *visit) error {
 
 type applicationPage struct {
 	clientView
-	MayChange, MayDelete bool
+	MayChange, MayDelete, MayReadEvents bool
 }
 
 func (c *Console) application(v *visit) error {
-	page := applicationPage{MayChange: v.visitor.may("update:clients"), MayDelete: v.visitor.may("delete:clients")}
+	page := applicationPage{MayChange: v.visitor.may("update:clients"), MayDelete: v.visitor.may("delete:clients"), MayReadEvents: v.visitor.may("read:logs")}
 	if err := v.call(http.MethodGet, clientPath(v.r.URL.Query().Get("id")), nil, &page.clientView); err != nil {
 		return err
 	}

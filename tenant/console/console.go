@@ -109,7 +109,7 @@ func New(cfg Config) (*Console, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Console{cfg: cfg, api: newAPI(&cfg), pages: map[string]*template.Template{}}
-	for _, name := range []string{"home", "settings", "connections", "applications", "application", "apis", "keys", "message"} {
+	for _, name := range []string{"home", "settings", "connections", "applications", "application", "apis", "keys", "events", "message"} {
 		page, err := template.New(name+".html").Funcs(template.FuncMap{"path": c.path, "when": when}).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("console: page %s: %w", name, err)
@@ -130,6 +130,7 @@ func New(cfg Config) (*Console, error) {
 		"GET /apis":              c.apis,
 		"POST /apis":             c.saveDefaults,
 		"POST /apis/consent":     c.saveConsent,
+		"GET /events":            c.events,
 		"GET /keys":              c.keys,
 		"POST /keys":             c.changeKeys,
 	} {
@@ -255,6 +256,7 @@ var sections = []struct{ text, page, scope string }{
 	{"Connections", "/connections", "read:connections"},
 	{"APIs", "/apis", "read:resource_servers"},
 	{"Signing keys", "/keys", "read:signing_keys"},
+	{"Events", "/events", "read:logs"},
 	{"Settings", "/settings", "read:tenant_settings"},
 }
 

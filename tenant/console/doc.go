@@ -1,5 +1,5 @@
 // Package console is a web page for the administrators of a tenant: settings, with the
-// toggle of dynamic registration, connections, applications, APIs and signing keys.
+// toggle of dynamic registration, connections, applications, APIs, signing keys and events.
 //
 // It knows nothing of the provider but its management API, which it calls through an
 // http.Handler, in the same process and without the network. Whatever it does could be
