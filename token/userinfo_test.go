@@ -100,7 +100,7 @@ func TestUserInfoTokenArrives(t *testing.T) {
 		{"an empty token", infoRequest("GET", infoURL, "Bearer  ", "", ""), 400, `error="invalid_request"`},
 		{"garbage", infoRequest("GET", infoURL, "Bearer garbage", "", ""), 401, `error="invalid_token"`},
 		{"garbage with dots", infoRequest("GET", infoURL, "Bearer a.b.c", "", ""), 401, `error="invalid_token"`},
-		{"two words", infoRequest("GET", infoURL, "Bearer "+token+" x", "", ""), 401, `error="invalid_token"`},
+		{"two words", infoRequest("GET", infoURL, "Bearer "+token+" x", "", ""), 400, `error="invalid_request"`},
 		{"far too long", infoRequest("GET", infoURL, "Bearer "+strings.Repeat("a.", 40<<10), "", ""), 401, `error="invalid_token"`},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {

@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/internal/oauth"
 )
 
 // Caller is the application behind a management token.
@@ -44,7 +44,7 @@ var (
 		// RFC 6750 §3.1: a request without any token learns no error code.
 		challenge: `Bearer realm="management"`,
 	}
-	errMalformedToken = errors.New("the value is not a bearer token")
+	errLongToken = errors.New("the value is too long for a token")
 )
 
 // Require returns a handler that runs h for callers that hold scope. Responses
@@ -82,34 +82,17 @@ func (g *Guard) admit(r *http.Request) (Caller, error) {
 // §2.3 also know body and query parameters: a query ends up in logs, and a
 // management body is JSON, so neither is looked at.
 func bearerToken(r *http.Request) (string, error) {
-	values := r.Header.Values("Authorization")
-	if len(values) == 0 {
+	token, err := oauth.BearerToken(r)
+	switch {
+	case errors.Is(err, oauth.ErrNoToken):
 		return "", errNoToken
-	}
-	if len(values) > 1 {
-		return "", InvalidToken(errors.New("the Authorization header appears more than once"))
-	}
-	scheme, token, ok := strings.Cut(values[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return "", errNoToken
-	}
-	token = strings.Trim(token, " ")
-	if token == "" || len(token) > maxToken {
-		return "", InvalidToken(errMalformedToken)
-	}
-	for i := range len(token) {
-		if !isToken68(token[i]) {
-			return "", InvalidToken(errMalformedToken)
+	case err != nil:
+		return "", &Error{
+			Status: http.StatusBadRequest, Code: oauth.CodeInvalidRequest, Message: oauth.AsError(err).Description,
+			challenge: oauth.BearerChallenge("management", err, ""),
 		}
+	case len(token) > maxToken:
+		return "", InvalidToken(errLongToken)
 	}
 	return token, nil
-}
-
-// isToken68 reports whether c may appear in a b64token (RFC 6750 §2.1).
-func isToken68(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
-	}
-	return strings.IndexByte("-._~+/=", c) >= 0
 }

@@ -47,6 +47,7 @@ func members(t testing.TB, w *httptest.ResponseRecorder) map[string]any {
 
 func TestTheTokenComesFromOneAuthorizationHeader(t *testing.T) {
 	const missing, invalid = `Bearer realm="management"`, `Bearer realm="management", error="invalid_token"`
+	const malformed = `Bearer realm="management", error="invalid_request"` // RFC 6750 §3.1
 	for name, c := range map[string]struct {
 		authorization []string
 		target, body  string
@@ -62,13 +63,13 @@ func TestTheTokenComesFromOneAuthorizationHeader(t *testing.T) {
 		"another scheme":         {authorization: []string{"Basic " + token}, status: 401, challenge: missing},
 		"no scheme":              {authorization: []string{token}, status: 401, challenge: missing},
 		"empty":                  {authorization: []string{""}, status: 401, challenge: missing},
-		"no token":               {authorization: []string{"Bearer "}, status: 401, challenge: invalid},
+		"no token":               {authorization: []string{"Bearer "}, status: 400, challenge: malformed},
 		"unknown token":          {authorization: []string{"Bearer other"}, status: 401, challenge: invalid},
-		"two headers":            {authorization: []string{"Bearer " + token, "Bearer " + token}, status: 401, challenge: invalid},
-		"two tokens":             {authorization: []string{"Bearer " + token + " " + token}, status: 401, challenge: invalid},
-		"list":                   {authorization: []string{"Bearer " + token + ", Bearer " + token}, status: 401, challenge: invalid},
-		"character not allowed":  {authorization: []string{"Bearer " + token + "\x00"}, status: 401, challenge: invalid},
-		"a quote for the header": {authorization: []string{`Bearer a"b`}, status: 401, challenge: invalid},
+		"two headers":            {authorization: []string{"Bearer " + token, "Bearer " + token}, status: 400, challenge: malformed},
+		"two tokens":             {authorization: []string{"Bearer " + token + " " + token}, status: 400, challenge: malformed},
+		"list":                   {authorization: []string{"Bearer " + token + ", Bearer " + token}, status: 400, challenge: malformed},
+		"character not allowed":  {authorization: []string{"Bearer " + token + "\x00"}, status: 400, challenge: malformed},
+		"a quote for the header": {authorization: []string{`Bearer a"b`}, status: 400, challenge: malformed},
 		"too long":               {authorization: []string{"Bearer " + strings.Repeat("a", 16<<10+1)}, status: 401, challenge: invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,7 +98,11 @@ func TestTheTokenComesFromOneAuthorizationHeader(t *testing.T) {
 				t.Errorf("challenge %q, want %q", got, c.challenge)
 			}
 			m := members(t, w)
-			if m["statusCode"] != 401.0 || m["error"] != "Unauthorized" || m["message"] == "" || len(m) != 3 {
+			if c.status == 400 {
+				if m["statusCode"] != 400.0 || m["error"] != "Bad Request" || m["errorCode"] != "invalid_request" || m["message"] == "" || len(m) != 4 {
+					t.Errorf("body %v", m)
+				}
+			} else if m["statusCode"] != 401.0 || m["error"] != "Unauthorized" || m["message"] == "" || len(m) != 3 {
 				t.Errorf("body %v", m)
 			}
 			if strings.Contains(w.Body.String(), "42") {

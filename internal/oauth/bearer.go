@@ -13,7 +13,9 @@ import (
 var ErrNoToken = errors.New("oauth: the request has no bearer token")
 
 // BearerToken returns the token of the Authorization header (RFC 6750 §2.1).
-// ErrNoToken: the request has none, or another scheme.
+// ErrNoToken: the request has none, or another scheme. invalid_request: credentials
+// that the scheme's grammar does not have. RFC 6750 §3.1 calls such a request malformed;
+// invalid_token is about a token that there is.
 func BearerToken(r *http.Request) (string, error) {
 	values := r.Header["Authorization"]
 	if len(values) == 0 {
@@ -30,7 +32,23 @@ func BearerToken(r *http.Request) (string, error) {
 	if token == "" {
 		return "", Errorf(CodeInvalidRequest, "the Authorization header has no token")
 	}
+	if !isB64Token(token) {
+		return "", Errorf(CodeInvalidRequest, "the Authorization header must have one token after Bearer, of letters, digits and -._~+/ with = at its end only")
+	}
 	return token, nil
+}
+
+// isB64Token reports whether s is a b64token (RFC 6750 §2.1).
+func isB64Token(s string) bool {
+	s = strings.TrimRight(s, "=")
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~+/", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return s != ""
 }
 
 // BearerChallenge returns the WWW-Authenticate header of a refused request (RFC
