@@ -41,7 +41,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	// Not through the cache: the tenants keep keys themselves, and look for one that
 	// another node made when a token names it.
-	signingKeys, uncachedClients := cfg.Stores.SigningKeys, cfg.Stores.Clients
+	uncached := cfg.Stores
 	p := &Provider{}
 	if cfg.CacheStaleness >= 0 {
 		cfg.Stores = cachestore.New(cfg.Stores, cachestore.Config{Staleness: cfg.CacheStaleness, Now: cfg.Now, Counters: &p.counters})
@@ -56,9 +56,9 @@ func New(cfg Config) (*Provider, error) {
 	}
 	p.cfg = cfg
 	tenantStores := cfg.Stores
-	tenantStores.SigningKeys = signingKeys
+	tenantStores.SigningKeys = uncached.SigningKeys
 	if p.tenants, err = tenant.New(tenant.Config{
-		Stores: tenantStores, KeyStaleness: cfg.CacheStaleness, Keys: cfg.Keys,
+		Stores: tenantStores, Uncached: uncached, KeyStaleness: cfg.CacheStaleness, Keys: cfg.Keys,
 		TokenLifetime: max(cfg.Lifetimes.AccessToken, cfg.Lifetimes.IDToken), Secrets: cfg.secrets(), Issuer: cfg.Issuer, Settings: cfg.Settings,
 		Resolver: cfg.Resolver, Endpoints: cfg.Endpoints, Capabilities: capabilities(&cfg), Audit: cfg.Audit, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {
@@ -67,7 +67,7 @@ func New(cfg Config) (*Provider, error) {
 	// One client for every address that an application or an administrator registered.
 	outbound := httpx.NewOutbound(httpx.OutboundConfig{InsecureAllow: cfg.Outbound.InsecureAllow, RootCAs: cfg.Outbound.RootCAs})
 	if p.connections, err = connection.New(connection.Config{
-		Stores: cfg.Stores, Tenants: p.tenants, Hosts: cfg.Hosts, ACR: cfg.ACR,
+		Stores: cfg.Stores, Uncached: uncached, Tenants: p.tenants, Hosts: cfg.Hosts, ACR: cfg.ACR,
 		Secrets: cfg.secrets(), Outbound: outbound,
 		// Apart from those of clients, who could push each other's out.
 		Keys:     &clientauth.KeySets{Outbound: outbound, Now: cfg.Now, Logger: cfg.Logger},
@@ -78,7 +78,7 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	if p.registrar, err = dcr.New(dcr.Config{
-		Stores: cfg.Stores, UncachedClients: uncachedClients, Tenants: p.tenants, Secrets: cfg.secrets(), Outbound: outbound,
+		Stores: cfg.Stores, UncachedClients: uncached.Clients, Tenants: p.tenants, Secrets: cfg.secrets(), Outbound: outbound,
 		Redirects: cfg.Registration.Redirects, Limiter: cfg.Registration.Limiter, Rate: cfg.Registration.Rate, InsecureUnsignedIDTokens: cfg.InsecureUnsignedIDTokens,
 		Lifecycle: cfg.Registration.Lifecycle, Policy: cfg.Registration.Policy, ReusePublicClients: cfg.Registration.ReusePublicClients, Documents: cfg.Registration.Documents,
 		SoftwareIssuers: cfg.Registration.SoftwareIssuers, RequireSoftwareStatement: cfg.Registration.RequireSoftwareStatement,

@@ -75,8 +75,11 @@ type Config struct {
 	// are listed on most requests, so they should come through a cache; users and
 	// tickets decide security at use and must not. Without UserAdmin users are
 	// read-only.
-	Stores  store.Stores
-	Tenants *tenant.Directory
+	Stores store.Stores
+	// Uncached is Stores without a cache. Administrators read and change its Connections,
+	// so that they see each other's changes at once. Nil members: those of Stores.
+	Uncached store.Stores
+	Tenants  *tenant.Directory
 
 	// Hosts are the embedding application's own logins by connection name. Each
 	// becomes usable when a connection of that name and strategy "host" exists: see

@@ -37,8 +37,9 @@ func (d *Directory) EnabledClientsManagement() http.Handler {
 //
 //	GET  /api/v2/connections/{id}/status   read:connections   200   they can; 404 connection_offline if not
 //
-// A database needs its user store, a host connection its login in Config.Hosts. Who
-// may use the connection does not matter here.
+// A database needs its user store, a host connection its login in Config.Hosts, an
+// upstream connection a provider that says where its endpoints are. Who may use the
+// connection does not matter here.
 //
 // The handler may be mounted as that of [Directory.EnabledClientsManagement].
 func (d *Directory) StatusManagement() http.Handler {
@@ -53,7 +54,7 @@ func (d *Directory) owner(r *http.Request, caller management.Caller) (store.Conn
 	if !validID(id) {
 		return store.Connection{}, errInexistent
 	}
-	c, err := d.cfg.Stores.Connections.Connection(r.Context(), caller.TenantID, id)
+	c, err := d.stored(r.Context(), caller.TenantID, id)
 	return c, answerable(err)
 }
 
@@ -113,6 +114,9 @@ func (d *Directory) patchEnabledClients(w http.ResponseWriter, r *http.Request, 
 		enable[*change.ClientID] = *change.Status
 	}
 	c, err := d.Update(r.Context(), caller.TenantID, id, func(c *store.Connection) error {
+		if err := management.CheckMatch(r, tagOf(c)); err != nil {
+			return err
+		}
 		c.EnabledClients = slices.DeleteFunc(c.EnabledClients, func(client string) bool {
 			_, changed := enable[client]
 			return changed
@@ -138,7 +142,7 @@ func (d *Directory) getStatus(w http.ResponseWriter, r *http.Request, caller man
 	if err != nil {
 		return err
 	}
-	if !d.online(&c) {
+	if !d.online(r.Context(), &c) {
 		return errOffline
 	}
 	httpx.WriteJSON(w, http.StatusOK, statusView{Online: true})
@@ -150,7 +154,7 @@ type statusView struct {
 }
 
 // online reports whether this provider has what logins through the connection need.
-func (d *Directory) online(c *store.Connection) bool {
+func (d *Directory) online(ctx context.Context, c *store.Connection) bool {
 	switch c.Strategy {
 	case StrategyDatabase:
 		return d.cfg.Stores.Users != nil
@@ -158,5 +162,15 @@ func (d *Directory) online(c *store.Connection) bool {
 		_, ok := d.hosts[c.Name]
 		return ok
 	}
-	return false
+	if !IsUpstream(c) {
+		return false
+	}
+	t, err := d.cfg.Tenants.Tenant(ctx, c.TenantID)
+	if err == nil {
+		_, _, err = d.upstream(ctx, t, c)
+	}
+	if err != nil {
+		d.cfg.Logger.WarnContext(ctx, "a connection is offline", "tenant", c.TenantID, "connection", c.ID, "err", err)
+	}
+	return err == nil
 }

@@ -122,13 +122,14 @@ func (d *Directory) get(w http.ResponseWriter, r *http.Request, caller managemen
 	if !validID(id) {
 		return errInexistent
 	}
-	c, err := d.cfg.Stores.Connections.Connection(r.Context(), caller.TenantID, id)
+	c, err := d.stored(r.Context(), caller.TenantID, id)
 	if err != nil {
 		return answerable(err)
 	}
-	httpx.WriteJSON(w, http.StatusOK, viewOf(&c))
-	return nil
+	return management.WriteRecord(w, r, http.StatusOK, tagOf(&c), viewOf(&c))
 }
+
+func tagOf(c *store.Connection) management.Tag { return management.TagOf(c.Version, viewOf(c)) }
 
 // body is what an administrator sends. null resets a member to its default.
 type body struct {
@@ -182,8 +183,7 @@ func (d *Directory) create(w http.ResponseWriter, r *http.Request, caller manage
 		return answerable(err)
 	}
 	d.audit(r, caller, "connection created", c.ID)
-	httpx.WriteJSON(w, http.StatusCreated, viewOf(&c))
-	return nil
+	return management.WriteRecord(w, r, http.StatusCreated, tagOf(&c), viewOf(&c))
 }
 
 func (d *Directory) patch(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
@@ -195,19 +195,30 @@ func (d *Directory) patch(w http.ResponseWriter, r *http.Request, caller managem
 	if err != nil {
 		return err
 	}
-	c, err := d.Update(r.Context(), caller.TenantID, id, b.applyTo)
+	c, err := d.Update(r.Context(), caller.TenantID, id, func(c *store.Connection) error {
+		if err := management.CheckMatch(r, tagOf(c)); err != nil {
+			return err
+		}
+		return b.applyTo(c)
+	})
 	if err != nil {
 		return answerable(err)
 	}
 	d.audit(r, caller, "connection updated", c.ID)
-	httpx.WriteJSON(w, http.StatusOK, viewOf(&c))
-	return nil
+	return management.WriteRecord(w, r, http.StatusOK, tagOf(&c), viewOf(&c))
 }
 
 func (d *Directory) delete(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
 	id := pathID(r)
 	if !validID(id) {
 		return errInexistent
+	}
+	if err := management.Claim(r, func() (store.Connection, error) {
+		return d.stored(r.Context(), caller.TenantID, id)
+	}, tagOf, func(c store.Connection) error {
+		return d.cfg.Stores.Connections.UpdateConnection(r.Context(), c)
+	}); err != nil {
+		return err
 	}
 	if err := d.cfg.Stores.Connections.DeleteConnection(r.Context(), caller.TenantID, id); err != nil {
 		return err

@@ -100,7 +100,7 @@ func (d *Directory) named(ctx context.Context, tenant, name string) (store.Conne
 // store.ErrConflict if the connection keeps changing, or a system error.
 func (d *Directory) Update(ctx context.Context, tenant, id string, change func(*store.Connection) error) (store.Connection, error) {
 	for attempt := 1; ; attempt++ {
-		before, err := d.cfg.Stores.Connections.Connection(ctx, tenant, id)
+		before, err := d.stored(ctx, tenant, id)
 		if err != nil {
 			return store.Connection{}, err
 		}
@@ -128,6 +128,14 @@ func (d *Directory) Update(ctx context.Context, tenant, id string, change func(*
 			return store.Connection{}, err
 		}
 	}
+}
+
+// stored returns a connection as it is stored now.
+func (d *Directory) stored(ctx context.Context, tenant, id string) (store.Connection, error) {
+	if uncached := d.cfg.Uncached.Connections; uncached != nil {
+		return uncached.Connection(ctx, tenant, id)
+	}
+	return d.cfg.Stores.Connections.Connection(ctx, tenant, id)
 }
 
 // validate checks a record that is about to be stored. before is what it replaces, nil

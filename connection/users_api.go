@@ -118,15 +118,20 @@ func (d *Directory) databaseUser(ctx context.Context, tenantID, id string) (stor
 	if err != nil {
 		return store.User{}, nil, answerableUser(err)
 	}
-	byID, err := d.connectionsByID(ctx, tenantID)
+	conn, err := d.connectionOfUser(ctx, &u)
+	return u, conn, err
+}
+
+// connectionOfUser returns a user's connection, the zero one if it is gone.
+func (d *Directory) connectionOfUser(ctx context.Context, u *store.User) (*store.Connection, error) {
+	byID, err := d.connectionsByID(ctx, u.TenantID)
 	if err != nil {
-		return store.User{}, nil, err
+		return nil, err
 	}
-	conn := byID[u.ConnectionID]
-	if conn == nil {
-		conn = &store.Connection{}
+	if conn := byID[u.ConnectionID]; conn != nil {
+		return conn, nil
 	}
-	return u, conn, nil
+	return &store.Connection{}, nil
 }
 
 func (d *Directory) listUsers(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
@@ -265,8 +270,15 @@ func (d *Directory) getUser(w http.ResponseWriter, r *http.Request, caller manag
 	if err != nil {
 		return err
 	}
-	httpx.WriteJSON(w, http.StatusOK, viewUser(&u, conn))
-	return nil
+	return writeUser(w, r, http.StatusOK, &u, conn)
+}
+
+func tagOfUser(u *store.User, conn *store.Connection) management.Tag {
+	return management.TagOf(u.Version, viewUser(u, conn))
+}
+
+func writeUser(w http.ResponseWriter, r *http.Request, status int, u *store.User, conn *store.Connection) error {
+	return management.WriteRecord(w, r, status, tagOfUser(u, conn), viewUser(u, conn))
 }
 
 func (d *Directory) postUser(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
@@ -303,8 +315,7 @@ func (d *Directory) postUser(w http.ResponseWriter, r *http.Request, caller mana
 		return answerableUser(err)
 	}
 	d.auditUser(r, caller, "user created", u.ID)
-	httpx.WriteJSON(w, http.StatusCreated, viewUser(&u, &conn))
-	return nil
+	return writeUser(w, r, http.StatusCreated, &u, &conn)
 }
 
 func (d *Directory) patchUser(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
@@ -337,7 +348,12 @@ func (d *Directory) patchUser(w http.ResponseWriter, r *http.Request, caller man
 		defer cancel()
 		ctx = detached
 	}
-	u, err := d.changeUser(ctx, caller.TenantID, id, password, body.applyTo)
+	u, err := d.changeUser(ctx, caller.TenantID, id, password, func(u *store.User) error {
+		if err := management.CheckMatch(r, tagOfUser(u, conn)); err != nil {
+			return err
+		}
+		return body.applyTo(u)
+	})
 	if err != nil {
 		return answerableUser(err)
 	}
@@ -348,15 +364,26 @@ func (d *Directory) patchUser(w http.ResponseWriter, r *http.Request, caller man
 		}
 	}
 	d.auditUser(r, caller, "user changed", id)
-	httpx.WriteJSON(w, http.StatusOK, viewUser(&u, conn))
-	return nil
+	return writeUser(w, r, http.StatusOK, &u, conn)
 }
 
 func (d *Directory) deleteUser(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
 	id, err := userInPath(r)
-	if err != nil { // there is none
-		w.WriteHeader(http.StatusNoContent)
-		return nil
+	if err != nil {
+		return management.WriteAbsent(w, r)
+	}
+	if d.cfg.Stores.UserAdmin != nil {
+		var conn *store.Connection
+		if err := management.Claim(r, func() (u store.User, err error) {
+			if u, err = d.cfg.Stores.Users.User(r.Context(), caller.TenantID, id); err == nil {
+				conn, err = d.connectionOfUser(r.Context(), &u)
+			}
+			return u, err
+		}, func(u *store.User) management.Tag { return tagOfUser(u, conn) }, func(u store.User) error {
+			return d.cfg.Stores.UserAdmin.UpdateUser(r.Context(), u)
+		}); err != nil {
+			return err
+		}
 	}
 	if err := d.DeleteUser(r.Context(), caller.TenantID, id); err != nil {
 		return answerableUser(err)

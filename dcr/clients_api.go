@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/management"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -60,8 +59,14 @@ func (r *Registrar) postRotateSecret(w http.ResponseWriter, req *http.Request, c
 		return err
 	}
 	r.audit(req, caller, "client secret replaced by an administrator", id)
-	httpx.WriteJSON(w, http.StatusOK, viewClient(&c, secret))
-	return nil
+	return writeClient(w, req, http.StatusOK, &c, secret)
+}
+
+// tagOf is that of the client without a secret: the answer that has one is the only one.
+func tagOf(c *store.Client) management.Tag { return management.TagOf(c.Version, viewClient(c, "")) }
+
+func writeClient(w http.ResponseWriter, req *http.Request, status int, c *store.Client, secret string) error {
+	return management.WriteRecord(w, req, status, tagOf(c), viewClient(c, secret))
 }
 
 // validClientID reports whether id can be that of any client: what is not visible

@@ -123,12 +123,16 @@ func (r *Registrar) InitialAccessToken(ctx context.Context, tenant string, id st
 	if err != nil {
 		return InitialAccessToken{}, err
 	}
+	return initialAccessOf(&ticket)
+}
+
+func initialAccessOf(ticket *store.Ticket) (InitialAccessToken, error) {
 	var data initialAccess
 	if err := json.Unmarshal(ticket.Data, &data); err != nil {
-		return InitialAccessToken{}, fmt.Errorf("dcr: initial access token %s: %w", id, err)
+		return InitialAccessToken{}, fmt.Errorf("dcr: initial access token %s: %w", ticket.ID, err)
 	}
 	return InitialAccessToken{
-		TenantID: tenant, ID: id, Uses: data.Uses, Policy: data.Policy, ExpiresAt: ticket.ExpiresAt, CreatedAt: ticket.CreatedAt,
+		TenantID: ticket.TenantID, ID: ticket.ID, Uses: data.Uses, Policy: data.Policy, ExpiresAt: ticket.ExpiresAt, CreatedAt: ticket.CreatedAt,
 	}, nil
 }
 

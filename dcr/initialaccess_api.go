@@ -87,8 +87,7 @@ func (r *Registrar) postInitialAccessToken(w http.ResponseWriter, req *http.Requ
 		return err
 	}
 	r.audit(req, caller, "initial access token created by an administrator", t.ID.String())
-	httpx.WriteJSON(w, http.StatusCreated, viewInitialAccess(&t, value))
-	return nil
+	return management.WriteRecord(w, req, http.StatusCreated, tagOfInitialAccess(&t), viewInitialAccess(&t, value))
 }
 
 func (r *Registrar) getInitialAccessToken(w http.ResponseWriter, req *http.Request, caller management.Caller) error {
@@ -103,14 +102,32 @@ func (r *Registrar) getInitialAccessToken(w http.ResponseWriter, req *http.Reque
 	if err != nil {
 		return err
 	}
-	httpx.WriteJSON(w, http.StatusOK, viewInitialAccess(&t, ""))
-	return nil
+	return management.WriteRecord(w, req, http.StatusOK, tagOfInitialAccess(&t), viewInitialAccess(&t, ""))
+}
+
+// tagOfInitialAccess needs no version: all that changes is shown.
+func tagOfInitialAccess(t *InitialAccessToken) management.Tag {
+	return management.TagOf(0, viewInitialAccess(t, ""))
 }
 
 func (r *Registrar) deleteInitialAccessToken(w http.ResponseWriter, req *http.Request, caller management.Caller) error {
 	var id store.Digest
 	if id.UnmarshalText([]byte(initialAccessID(req))) != nil {
 		return errInexistentAccess
+	}
+	tickets, now := r.cfg.Stores.Tickets, r.now()
+	var claimed store.Ticket
+	if err := management.Claim(req, func() (InitialAccessToken, error) {
+		var err error
+		if claimed, err = tickets.Ticket(req.Context(), caller.TenantID, initialAccessKind, id, now); errors.Is(err, store.ErrConsumed) {
+			err = store.ErrNotFound
+		}
+		if err != nil {
+			return InitialAccessToken{}, err
+		}
+		return initialAccessOf(&claimed)
+	}, tagOfInitialAccess, func(InitialAccessToken) error { return tickets.UpdateTicket(req.Context(), claimed, now) }); err != nil {
+		return err
 	}
 	if err := r.deleteInitialAccess(req.Context(), r.administrator(req, caller), caller.TenantID, id); err != nil {
 		return err

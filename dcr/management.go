@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/management"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
@@ -131,8 +130,7 @@ func (r *Registrar) getClient(w http.ResponseWriter, req *http.Request, caller m
 	if err != nil {
 		return answerable(err)
 	}
-	httpx.WriteJSON(w, http.StatusOK, viewClient(&c, ""))
-	return nil
+	return writeClient(w, req, http.StatusOK, &c, "")
 }
 
 func (r *Registrar) postClient(w http.ResponseWriter, req *http.Request, caller management.Caller) error {
@@ -160,8 +158,7 @@ func (r *Registrar) postClient(w http.ResponseWriter, req *http.Request, caller 
 		return answerable(err)
 	}
 	r.audit(req, caller, "client created by an administrator", c.ID)
-	httpx.WriteJSON(w, http.StatusCreated, viewClient(&c, secret))
-	return nil
+	return writeClient(w, req, http.StatusCreated, &c, secret)
 }
 
 func (r *Registrar) patchClient(w http.ResponseWriter, req *http.Request, caller management.Caller) error {
@@ -173,20 +170,30 @@ func (r *Registrar) patchClient(w http.ResponseWriter, req *http.Request, caller
 	if err != nil {
 		return err
 	}
-	c, secret, err := r.updateClient(req.Context(), r.administrator(req, caller), caller.TenantID, id, clientMembers(sent).apply)
+	c, secret, err := r.updateClient(req.Context(), r.administrator(req, caller), caller.TenantID, id, func(c *store.Client) error {
+		if err := management.CheckMatch(req, tagOf(c)); err != nil {
+			return err
+		}
+		return clientMembers(sent).apply(c)
+	})
 	if err != nil {
 		return answerable(err)
 	}
 	r.audit(req, caller, "client changed by an administrator", id)
-	httpx.WriteJSON(w, http.StatusOK, viewClient(&c, secret))
-	return nil
+	return writeClient(w, req, http.StatusOK, &c, secret)
 }
 
 func (r *Registrar) deleteClient(w http.ResponseWriter, req *http.Request, caller management.Caller) error {
 	id, err := clientInPath(req)
-	if err != nil { // there is none
-		w.WriteHeader(http.StatusNoContent)
-		return nil
+	if err != nil {
+		return management.WriteAbsent(w, req)
+	}
+	if err := management.Claim(req, func() (store.Client, error) {
+		return r.uncached.Client(req.Context(), caller.TenantID, id)
+	}, tagOf, func(c store.Client) error {
+		return r.cfg.Stores.Clients.UpdateClient(req.Context(), c)
+	}); err != nil {
+		return err
 	}
 	if err := r.removeClient(req.Context(), r.administrator(req, caller), caller.TenantID, id); err != nil {
 		return err

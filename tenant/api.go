@@ -128,7 +128,7 @@ func (d *Directory) UpdateAPI(ctx context.Context, tenantID, id string, change f
 	if err != nil {
 		return store.API{}, fmt.Errorf("tenant: the tenant of the API: %w", err)
 	}
-	return swap(func() (store.API, error) { return d.cfg.Stores.APIs.API(ctx, tenantID, id) }, func(a *store.API) error {
+	return swap(func() (store.API, error) { return d.cfg.Uncached.APIs.API(ctx, tenantID, id) }, func(a *store.API) error {
 		before := a.Clone()
 		*a = a.Clone()
 		if err := change(a); err != nil {

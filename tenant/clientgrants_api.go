@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/management"
 	"github.com/opkit/opkit/store"
 )
@@ -125,8 +124,11 @@ func (d *Directory) getClientGrant(w http.ResponseWriter, r *http.Request, calle
 	if err != nil {
 		return answerableClientGrant(err)
 	}
-	httpx.WriteJSON(w, http.StatusOK, viewClientGrant(&g))
-	return nil
+	return management.WriteRecord(w, r, http.StatusOK, tagOfClientGrant(&g), viewClientGrant(&g))
+}
+
+func tagOfClientGrant(g *store.ClientGrant) management.Tag {
+	return management.TagOf(g.Version, viewClientGrant(g))
 }
 
 func (d *Directory) postClientGrant(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
@@ -163,8 +165,7 @@ func (d *Directory) postClientGrant(w http.ResponseWriter, r *http.Request, call
 		return answerableClientGrant(err)
 	}
 	d.audit(r, caller, "client grant created", g.ID)
-	httpx.WriteJSON(w, http.StatusCreated, viewClientGrant(&g))
-	return nil
+	return management.WriteRecord(w, r, http.StatusCreated, tagOfClientGrant(&g), viewClientGrant(&g))
 }
 
 // patchClientGrant accepts what identifies the grant as well, if it is what it was:
@@ -185,6 +186,9 @@ func (d *Directory) patchClientGrant(w http.ResponseWriter, r *http.Request, cal
 		return err
 	}
 	g, err := d.UpdateClientGrant(r.Context(), caller.TenantID, id, func(g *store.ClientGrant) error {
+		if err := management.CheckMatch(r, tagOfClientGrant(g)); err != nil {
+			return err
+		}
 		is := viewClientGrant(g)
 		for _, fixed := range []struct {
 			member string
@@ -209,15 +213,20 @@ func (d *Directory) patchClientGrant(w http.ResponseWriter, r *http.Request, cal
 		return answerableClientGrant(err)
 	}
 	d.audit(r, caller, "client grant updated", id)
-	httpx.WriteJSON(w, http.StatusOK, viewClientGrant(&g))
-	return nil
+	return management.WriteRecord(w, r, http.StatusOK, tagOfClientGrant(&g), viewClientGrant(&g))
 }
 
 func (d *Directory) deleteClientGrant(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
 	id, err := clientGrantID(r)
-	if err != nil { // there is none
-		w.WriteHeader(http.StatusNoContent)
-		return nil
+	if err != nil {
+		return management.WriteAbsent(w, r)
+	}
+	if err := management.Claim(r, func() (store.ClientGrant, error) {
+		return d.cfg.Stores.ClientGrants.ClientGrant(r.Context(), caller.TenantID, id)
+	}, tagOfClientGrant, func(g store.ClientGrant) error {
+		return d.cfg.Stores.ClientGrants.UpdateClientGrant(r.Context(), g)
+	}); err != nil {
+		return err
 	}
 	if err := d.cfg.Stores.ClientGrants.DeleteClientGrant(r.Context(), caller.TenantID, id); err != nil {
 		return err

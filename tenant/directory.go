@@ -24,6 +24,10 @@ type Config struct {
 	// should not, because the directory keeps them itself: see KeyStaleness.
 	Stores store.Stores
 
+	// Uncached is Stores without a cache. Administrators read and change its Tenants and
+	// APIs, so that they see each other's changes at once. Nil members: those of Stores.
+	Uncached store.Stores
+
 	// KeyStaleness bounds how long a signing key that another node made, retired or
 	// deleted stays unnoticed, if Stores.SigningKeys is not cached. Zero: 5 seconds.
 	// Negative: keys are read each time.
@@ -105,6 +109,12 @@ func New(cfg Config) (*Directory, error) {
 		return nil, errors.New("tenant: Config.Issuer or Config.Resolver is required")
 	case cfg.Issuer != "" && cfg.Resolver != nil:
 		return nil, errors.New("tenant: Config.Issuer and Config.Resolver exclude each other")
+	}
+	if cfg.Uncached.Tenants == nil {
+		cfg.Uncached.Tenants = cfg.Stores.Tenants
+	}
+	if cfg.Uncached.APIs == nil {
+		cfg.Uncached.APIs = cfg.Stores.APIs
 	}
 	d := &Directory{cfg: cfg, entries: map[string]*entry{}}
 	if d.cfg.Resolver == nil {

@@ -193,6 +193,11 @@ func (d *Directory) keepKey(ctx context.Context, k *signingKey) error {
 // Revoking a key twice is no error. store.ErrNotFound: there is no such key or
 // tenant. store.ErrConflict: others kept changing the keys.
 func (d *Directory) RevokeSigningKey(ctx context.Context, tenantID, kid string) (store.SigningKey, error) {
+	return d.revokeKeyIf(ctx, tenantID, kid, func(*keySet, *timedKey) error { return nil })
+}
+
+// revokeKeyIf revokes the key unless check objects.
+func (d *Directory) revokeKeyIf(ctx context.Context, tenantID, kid string, check func(*keySet, *timedKey) error) (store.SigningKey, error) {
 	t, err := d.Tenant(ctx, tenantID)
 	if err != nil {
 		return store.SigningKey{}, err
@@ -209,6 +214,9 @@ func (d *Directory) RevokeSigningKey(ctx context.Context, tenantID, kid string) 
 		k := set.find(kid)
 		if k == nil {
 			return store.SigningKey{}, store.ErrNotFound
+		}
+		if err := check(set, k); err != nil {
+			return store.SigningKey{}, err
 		}
 		if !k.record.RevokedAt.IsZero() {
 			return k.status(), nil

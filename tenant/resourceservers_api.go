@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/opkit/opkit/audit"
-	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/management"
 	"github.com/opkit/opkit/store"
 )
@@ -180,7 +179,7 @@ func (d *Directory) pathAPI(r *http.Request, caller management.Caller) (store.AP
 	if id == "" || len(id) > maxAudience {
 		return store.API{}, errNoAPI
 	}
-	api, err := d.cfg.Stores.APIs.API(r.Context(), caller.TenantID, id)
+	api, err := d.cfg.Uncached.APIs.API(r.Context(), caller.TenantID, id)
 	if !errors.Is(err, store.ErrNotFound) {
 		return api, err
 	}
@@ -192,16 +191,20 @@ func (d *Directory) pathAPI(r *http.Request, caller management.Caller) (store.AP
 		id = t.ManagementAudience()
 	}
 	api, err = d.API(r.Context(), t, id)
+	if err == nil && api.ID != managementAPIID {
+		api, err = d.cfg.Uncached.APIs.API(r.Context(), caller.TenantID, api.ID)
+	}
 	return api, answerableAPI(err)
 }
+
+func tagOfAPI(a *store.API) management.Tag { return management.TagOf(a.Version, viewAPI(a)) }
 
 func (d *Directory) getAPI(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
 	api, err := d.pathAPI(r, caller)
 	if err != nil {
 		return err
 	}
-	httpx.WriteJSON(w, http.StatusOK, viewAPI(&api))
-	return nil
+	return management.WriteRecord(w, r, http.StatusOK, tagOfAPI(&api), viewAPI(&api))
 }
 
 func (d *Directory) postAPI(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
@@ -225,8 +228,7 @@ func (d *Directory) postAPI(w http.ResponseWriter, r *http.Request, caller manag
 		return answerableAPI(err)
 	}
 	d.audit(r, caller, "API created", api.ID)
-	httpx.WriteJSON(w, http.StatusCreated, viewAPI(&api))
-	return nil
+	return management.WriteRecord(w, r, http.StatusCreated, tagOfAPI(&api), viewAPI(&api))
 }
 
 var errSystemAPI = management.Errorf(http.StatusForbidden, "system_resource_server", "The management API cannot be changed.")
@@ -243,24 +245,34 @@ func (d *Directory) patchAPI(w http.ResponseWriter, r *http.Request, caller mana
 	if api.ID == managementAPIID {
 		return errSystemAPI
 	}
-	if api, err = d.UpdateAPI(r.Context(), caller.TenantID, api.ID, body.applyTo); err != nil {
+	if api, err = d.UpdateAPI(r.Context(), caller.TenantID, api.ID, func(a *store.API) error {
+		if err := management.CheckMatch(r, tagOfAPI(a)); err != nil {
+			return err
+		}
+		return body.applyTo(a)
+	}); err != nil {
 		return answerableAPI(err)
 	}
 	d.audit(r, caller, "API updated", api.ID)
-	httpx.WriteJSON(w, http.StatusOK, viewAPI(&api))
-	return nil
+	return management.WriteRecord(w, r, http.StatusOK, tagOfAPI(&api), viewAPI(&api))
 }
 
 func (d *Directory) deleteAPI(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
 	api, err := d.pathAPI(r, caller)
 	switch {
 	case err == errNoAPI:
-		w.WriteHeader(http.StatusNoContent)
-		return nil
+		return management.WriteAbsent(w, r)
 	case err != nil:
 		return err
 	case api.ID == managementAPIID:
 		return errSystemAPI
+	}
+	if err := management.Claim(r, func() (store.API, error) {
+		return d.cfg.Uncached.APIs.API(r.Context(), caller.TenantID, api.ID)
+	}, tagOfAPI, func(a store.API) error {
+		return d.cfg.Stores.APIs.UpdateAPI(r.Context(), a)
+	}); err != nil {
+		return err
 	}
 	if err := d.DeleteAPI(r.Context(), caller.TenantID, api.ID); err != nil {
 		return err

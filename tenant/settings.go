@@ -57,20 +57,25 @@ func (d *Directory) CreateTenant(ctx context.Context, tn store.Tenant) (store.Te
 // changes nothing. store.ErrNotFound: there is no such tenant. store.ErrConflict:
 // others kept changing the record.
 func (d *Directory) UpdateSettings(ctx context.Context, tenant string, change func(*store.TenantSettings) error) (store.Tenant, error) {
+	return d.updateSettings(ctx, tenant, func(t *store.Tenant) error { return change(&t.Settings) })
+}
+
+// updateSettings changes nothing of the record but the settings.
+func (d *Directory) updateSettings(ctx context.Context, tenant string, change func(*store.Tenant) error) (store.Tenant, error) {
 	const attempts = 8
 	for range attempts {
-		t, err := d.Tenant(ctx, tenant) // which creates the single tenant's record
+		before, err := d.tenantRecord(ctx, tenant)
 		if err != nil {
 			return store.Tenant{}, err
 		}
-		record := t.Record.Clone()
-		if err := change(&record.Settings); err != nil {
+		record := before.Clone()
+		if err := change(&record); err != nil {
 			return store.Tenant{}, err
 		}
 		if err := checkSettings(&record.Settings); err != nil {
 			return store.Tenant{}, err
 		}
-		if reflect.DeepEqual(record.Settings, t.Record.Settings) {
+		if reflect.DeepEqual(record.Settings, before.Settings) {
 			return record, nil
 		}
 		record.UpdatedAt = d.now()
@@ -84,6 +89,14 @@ func (d *Directory) UpdateSettings(ctx context.Context, tenant string, change fu
 		}
 	}
 	return store.Tenant{}, fmt.Errorf("tenant: changing the settings: %w", store.ErrConflict)
+}
+
+// tenantRecord returns a tenant as it is stored now.
+func (d *Directory) tenantRecord(ctx context.Context, tenant string) (store.Tenant, error) {
+	if _, err := d.Tenant(ctx, tenant); err != nil { // creates the single tenant's record
+		return store.Tenant{}, err
+	}
+	return d.cfg.Uncached.Tenants.Tenant(ctx, tenant)
 }
 
 // memberError says which member of the settings breaks which rule, in words for

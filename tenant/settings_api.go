@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/management"
 	"github.com/opkit/opkit/store"
 )
@@ -211,12 +210,15 @@ func (d *Directory) SettingsHandler() http.Handler {
 }
 
 func (d *Directory) getSettings(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
-	t, err := d.Tenant(r.Context(), caller.TenantID)
+	t, err := d.tenantRecord(r.Context(), caller.TenantID)
 	if err != nil {
 		return err
 	}
-	httpx.WriteJSON(w, http.StatusOK, viewSettings(t.Settings()))
-	return nil
+	return management.WriteRecord(w, r, http.StatusOK, tagOfSettings(&t), viewSettings(&t.Settings))
+}
+
+func tagOfSettings(t *store.Tenant) management.Tag {
+	return management.TagOf(t.Version, viewSettings(&t.Settings))
 }
 
 func (d *Directory) patchSettings(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
@@ -224,7 +226,12 @@ func (d *Directory) patchSettings(w http.ResponseWriter, r *http.Request, caller
 	if err != nil {
 		return err
 	}
-	record, err := d.UpdateSettings(r.Context(), caller.TenantID, patch.apply)
+	record, err := d.updateSettings(r.Context(), caller.TenantID, func(t *store.Tenant) error {
+		if err := management.CheckMatch(r, tagOfSettings(t)); err != nil {
+			return err
+		}
+		return patch.apply(&t.Settings)
+	})
 	if broken, ok := errors.AsType[*memberError](err); ok {
 		return management.InvalidBody("%s", broken.Error())
 	}
@@ -235,6 +242,5 @@ func (d *Directory) patchSettings(w http.ResponseWriter, r *http.Request, caller
 		return err
 	}
 	d.audit(r, caller, "tenant settings changed", caller.TenantID)
-	httpx.WriteJSON(w, http.StatusOK, viewSettings(&record.Settings))
-	return nil
+	return management.WriteRecord(w, r, http.StatusOK, tagOfSettings(&record), viewSettings(&record.Settings))
 }

@@ -154,9 +154,12 @@ func (d *Directory) writeSigningKey(w http.ResponseWriter, r *http.Request, call
 	if err != nil {
 		return err
 	}
-	httpx.WriteJSON(w, http.StatusOK, view)
-	return nil
+	return management.WriteRecord(w, r, http.StatusOK, tagOfSigningKey(view), view)
 }
+
+// tagOfSigningKey needs no version: all that changes is shown, also what changes with
+// the time alone.
+func tagOfSigningKey(v signingKeyView) management.Tag { return management.TagOf(0, v) }
 
 type rotationBody struct {
 	Algorithm *string `json:"alg"`
@@ -207,7 +210,14 @@ func (d *Directory) rotateSigningKeys(w http.ResponseWriter, r *http.Request, ca
 
 func (d *Directory) revokeSigningKey(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
 	kid, _ := signingKeyPath(r.URL.Path)
-	switch _, err := d.RevokeSigningKey(r.Context(), caller.TenantID, kid); {
+	_, err := d.revokeKeyIf(r.Context(), caller.TenantID, kid, func(set *keySet, k *timedKey) error {
+		view, err := set.view(k, d.now())
+		if err != nil {
+			return err
+		}
+		return management.CheckMatch(r, tagOfSigningKey(view))
+	})
+	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return errNoSigningKey
 	case errors.Is(err, store.ErrConflict):

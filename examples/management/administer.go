@@ -28,7 +28,7 @@ func administer(ctx context.Context, issuer, clientID, secret string, stdout io.
 	}
 	a.Client = credentials.Client(ctx)
 
-	if _, err := a.call(ctx, http.MethodPatch, "tenants/settings", map[string]any{
+	if _, err := a.call(ctx, http.MethodPatch, "tenants/settings", "", map[string]any{
 		"flags": map[string]bool{"enable_dynamic_client_registration": true},
 	}, nil); err != nil {
 		return err
@@ -36,11 +36,27 @@ func administer(ctx context.Context, issuer, clientID, secret string, stdout io.
 	var connections []struct {
 		ID string `json:"id"`
 	}
-	if _, err := a.call(ctx, http.MethodGet, "connections?name="+database, nil, &connections); err != nil {
+	if _, err := a.call(ctx, http.MethodGet, "connections?name="+database, "", nil, &connections); err != nil {
 		return err
 	}
 	for _, c := range connections {
-		if _, err := a.call(ctx, http.MethodPatch, "connections/"+c.ID, map[string]bool{"is_domain_connection": true}, nil); err != nil {
+		path := "connections/" + c.ID
+		var connection struct {
+			Options map[string]any `json:"options"`
+		}
+		tag, err := a.call(ctx, http.MethodGet, path, "", nil, &connection)
+		if err != nil {
+			return err
+		}
+		if connection.Options == nil {
+			connection.Options = map[string]any{}
+		}
+		connection.Options["disable_signup"] = true
+		// Options are replaced as a whole. The tag makes sure that nobody else's are lost:
+		// if the connection was changed meanwhile, this fails and changes nothing.
+		if _, err := a.call(ctx, http.MethodPatch, path, tag, map[string]any{
+			"is_domain_connection": true, "options": connection.Options,
+		}, nil); err != nil {
 			return err
 		}
 	}
@@ -49,33 +65,37 @@ func administer(ctx context.Context, issuer, clientID, secret string, stdout io.
 }
 
 // call sends body, unless it is nil, and reads the answer into result, unless that is
-// nil. It returns the answer's headers.
-func (a administrator) call(ctx context.Context, method, path string, body, result any) (http.Header, error) {
+// nil. The record must be the one with that tag, unless it is empty. call returns the
+// tag that the record has.
+func (a administrator) call(ctx context.Context, method, path, tag string, body, result any) (string, error) {
 	var sent bytes.Buffer
 	if body != nil {
 		if err := json.NewEncoder(&sent).Encode(body); err != nil {
-			return nil, err
+			return "", err
 		}
 	}
 	r, err := http.NewRequestWithContext(ctx, method, a.base+path, &sent)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	r.Header.Set("Content-Type", "application/json")
+	if tag != "" {
+		r.Header.Set("If-Match", tag)
+	}
 	response, err := a.Do(r)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if response.StatusCode >= 300 {
-		return nil, fmt.Errorf("%s %s: %d %s", method, path, response.StatusCode, answer)
+		return "", fmt.Errorf("%s %s: %d %s", method, path, response.StatusCode, answer)
 	}
 	if result != nil {
 		err = json.Unmarshal(answer, result)
 	}
-	return response.Header, err
+	return response.Header.Get("ETag"), err
 }

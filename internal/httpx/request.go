@@ -40,8 +40,8 @@ func CORS(next http.Handler, methods ...string) http.Handler {
 
 var (
 	anyOrigin      = []string{"*"}
-	exposedHeaders = []string{"WWW-Authenticate, DPoP-Nonce, Retry-After, ETag"}
-	allowedHeaders = []string{"Authorization, Content-Type, Accept, Auth0-Client, MCP-Protocol-Version, DPoP, Cache-Control, X-Requested-With"}
+	exposedHeaders = []string{"WWW-Authenticate, DPoP-Nonce, Retry-After, ETag, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"}
+	allowedHeaders = []string{"Authorization, Content-Type, Accept, Auth0-Client, MCP-Protocol-Version, DPoP, Cache-Control, X-Requested-With, If-Match, If-None-Match"}
 	maxAge         = []string{"86400"}
 )
 

@@ -33,6 +33,15 @@
 // not set must not switch anything off. Objects such as a tenant's flags merge
 // member by member.
 //
+// # Lost updates
+//
+// Each single record is answered with a strong ETag ([WriteRecord]). A PATCH, PUT or
+// DELETE with If-Match goes ahead only if the record is still the one that the caller
+// saw, else 412 precondition_failed: a change checks it ([CheckMatch]) between reading
+// the record and writing it by compare-and-swap, a deletion writes the record in that
+// way before it deletes anything ([Claim]). A GET with If-None-Match gets 304 for what
+// the caller has. Without these headers nothing is different.
+//
 // # Lists
 //
 // Clients ask in three ways, and [List] answers each:
