@@ -102,7 +102,7 @@ func (a *Authorizer) finishUpstream(w http.ResponseWriter, r *http.Request, t *t
 		return
 	}
 	identity, err := a.cfg.Connections.UpstreamIdentity(ctx, t, c, a.upstreamLogin(q, &tx), connection.UpstreamAnswer{
-		Code: params.Get("code"), Issuer: params.Get("iss"), Error: params.Get("error"),
+		Code: params.Get("code"), Issuer: params.Get("iss"), Error: params.Get("error"), User: params.Get("user"),
 	})
 	if err != nil {
 		a.failUpstream(w, r, q, c, err)

@@ -62,7 +62,7 @@ func (d *Directory) UpstreamRequest(ctx context.Context, t *tenant.Tenant, c *st
 	if err != nil {
 		return "", err
 	}
-	if login.MaxAge >= 0 && !o.preset.oidc {
+	if login.MaxAge >= 0 && (!o.preset.oidc || o.preset.ageless) {
 		// It has no way to say when the user signed in. Better to know before than after.
 		return "", ErrUpstreamStale
 	}
@@ -81,6 +81,12 @@ func (d *Directory) UpstreamRequest(ctx context.Context, t *tenant.Tenant, c *st
 	}
 	if o.usesPKCE() {
 		options = append(options, oauth2.S256ChallengeOption(login.verifier()))
+	}
+	if o.preset.formPost {
+		set("response_mode", "form_post")
+	}
+	if o.preset.loginHint != "" {
+		set(o.preset.loginHint, wishes.LoginHint)
 	}
 	if o.preset.oidc {
 		set("nonce", login.nonce())

@@ -228,14 +228,14 @@ type upstreamServer struct {
 func (u *upstreams) server(ctx context.Context, o *upstreamOptions) (*upstreamServer, error) {
 	s := &upstreamServer{}
 	if o.discovered() {
-		address, issuers := o.metadataAddress()
+		address := o.metadataAddress()
 		m, err := u.known.get(ctx, address)
 		if err != nil {
 			return nil, err
 		}
 		// OpenID Connect Discovery §4.3: otherwise whoever controls the document could
 		// speak for another issuer.
-		if m.Issuer != issuers[0] && m.Issuer != issuers[1] {
+		if !o.accepts(m.Issuer) {
 			return nil, upstreamFailed("%s is the metadata of another issuer: %q", address, m.Issuer)
 		}
 		s.upstreamMetadata, s.discovered = *m, true
@@ -254,17 +254,10 @@ func (u *upstreams) server(ctx context.Context, o *upstreamOptions) (*upstreamSe
 	return s, nil
 }
 
-// metadataAddress says where the metadata is, and the issuers that it may have. An
-// issuer that only the address of its metadata names may end in a slash or not, which
-// the address does not tell.
-func (o *upstreamOptions) metadataAddress() (address string, issuers [2]string) {
-	address = o.DiscoveryURL
-	if address == "" {
-		address = strings.TrimSuffix(o.Issuer, "/") + wellKnown
+// metadataAddress says where the metadata is.
+func (o *upstreamOptions) metadataAddress() string {
+	if o.DiscoveryURL != "" {
+		return o.DiscoveryURL
 	}
-	if o.Issuer != "" {
-		return address, [2]string{o.Issuer, o.Issuer}
-	}
-	base := strings.TrimSuffix(o.DiscoveryURL, wellKnown)
-	return address, [2]string{base, base + "/"}
+	return strings.TrimSuffix(o.Issuer, "/") + wellKnown
 }

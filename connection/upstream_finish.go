@@ -25,6 +25,8 @@ type UpstreamAnswer struct {
 	Issuer string
 	// Error is the error code, empty if there is none.
 	Error string
+	// User is the parameter user, which Apple sends.
+	User string
 }
 
 // UpstreamIdentity is who an upstream says has signed in.
@@ -58,7 +60,7 @@ func (d *Directory) UpstreamIdentity(ctx context.Context, t *tenant.Tenant, c *s
 	// RFC 9207 §2.4: before anything else of the answer is looked at. An answer of
 	// another server than the one that was asked is nothing to act on.
 	switch {
-	case answer.Issuer != "" && server.Issuer != "" && answer.Issuer != server.Issuer:
+	case answer.Issuer != "" && server.Issuer != "" && !o.isAnswerOf(server, answer.Issuer):
 		return UpstreamIdentity{}, upstreamFailed("the answer is of another issuer: %q", answer.Issuer)
 	case answer.Issuer == "" && server.IssParameter:
 		return UpstreamIdentity{}, upstreamFailed("the answer has no iss, which the upstream promised")
@@ -79,9 +81,18 @@ func (d *Directory) UpstreamIdentity(ctx context.Context, t *tenant.Tenant, c *s
 		return UpstreamIdentity{}, err
 	}
 	if o.preset.oidc {
-		return d.openIDIdentity(ctx, t, o, server, login, tokens)
+		return d.openIDIdentity(ctx, t, o, server, login, &answer, tokens)
 	}
-	return d.oauthIdentity(ctx, o, server, tokens)
+	return d.oauthIdentity(ctx, o, server, &answer, tokens)
+}
+
+// isAnswerOf reports whether an answer that names an issuer is the upstream's.
+func (o *upstreamOptions) isAnswerOf(server *upstreamServer, issuer string) bool {
+	if server.Issuer == entraTemplate {
+		_, ok := entraIssuer(issuer)
+		return ok
+	}
+	return issuer == server.Issuer
 }
 
 // deniedErrors say that nobody signed in, and that nothing is wrong about it.
@@ -92,7 +103,13 @@ func shortText(s string) string { return s[:min(len(s), 64)] }
 
 // redeemUpstream exchanges a code.
 func (d *Directory) redeemUpstream(ctx context.Context, c *store.Connection, o *upstreamOptions, server *upstreamServer, login UpstreamLogin, code string) (*oauth2.Token, error) {
-	secret, err := d.openSecret(c, "client_secret", o.ClientSecret)
+	var secret string
+	var err error
+	if o.preset.secret != nil {
+		secret, err = o.preset.secret(d, c, o)
+	} else {
+		secret, err = d.openSecret(c, "client_secret", o.ClientSecret)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -116,14 +133,14 @@ func (d *Directory) redeemUpstream(ctx context.Context, c *store.Connection, o *
 }
 
 // openIDIdentity is who an ID token is about, with what the userinfo endpoint adds.
-func (d *Directory) openIDIdentity(ctx context.Context, t *tenant.Tenant, o *upstreamOptions, server *upstreamServer, login UpstreamLogin, tokens *oauth2.Token) (UpstreamIdentity, error) {
+func (d *Directory) openIDIdentity(ctx context.Context, t *tenant.Tenant, o *upstreamOptions, server *upstreamServer, login UpstreamLogin, answer *UpstreamAnswer, tokens *oauth2.Token) (UpstreamIdentity, error) {
 	compact, _ := tokens.Extra("id_token").(string)
 	token, err := d.verifyIDToken(ctx, t, o, server, login, compact, tokens.AccessToken)
 	if err != nil {
 		return UpstreamIdentity{}, err
 	}
 	claims := token.Claims
-	if server.UserinfoEndpoint != "" {
+	if server.UserinfoEndpoint != "" && !o.preset.complete {
 		info, err := d.userinfo(ctx, server.UserinfoEndpoint, tokens.AccessToken)
 		if err != nil {
 			return UpstreamIdentity{}, err
@@ -137,6 +154,9 @@ func (d *Directory) openIDIdentity(ctx context.Context, t *tenant.Tenant, o *ups
 	identity := UpstreamIdentity{Subject: token.Subject, AuthenticatedAt: token.AuthTime, AMR: token.AMR, UpstreamProfile: o.profileOf(claims)}
 	if slices.Contains(d.cfg.ACR.Values, token.ACR) {
 		identity.ACR = token.ACR
+	}
+	if o.preset.refine != nil {
+		o.preset.refine(o, claims, answer, &identity)
 	}
 	return identity, nil
 }
@@ -157,16 +177,25 @@ func withUserinfo(signed, info map[string]json.RawMessage) map[string]json.RawMe
 }
 
 // oauthIdentity is who the userinfo endpoint of an upstream without ID tokens says it is.
-func (d *Directory) oauthIdentity(ctx context.Context, o *upstreamOptions, server *upstreamServer, tokens *oauth2.Token) (UpstreamIdentity, error) {
+func (d *Directory) oauthIdentity(ctx context.Context, o *upstreamOptions, server *upstreamServer, answer *UpstreamAnswer, tokens *oauth2.Token) (UpstreamIdentity, error) {
 	info, err := d.userinfo(ctx, server.UserinfoEndpoint, tokens.AccessToken)
 	if err != nil {
 		return UpstreamIdentity{}, err
+	}
+	if o.preset.more != nil {
+		if err := o.preset.more(ctx, d, o, tokens.AccessToken, info); err != nil {
+			return UpstreamIdentity{}, err
+		}
 	}
 	subject := o.subjectOf(info)
 	if subject == "" {
 		return UpstreamIdentity{}, upstreamFailed("userinfo does not say who the user is")
 	}
-	return UpstreamIdentity{Subject: subject, UpstreamProfile: o.profileOf(info)}, nil
+	identity := UpstreamIdentity{Subject: subject, UpstreamProfile: o.profileOf(info)}
+	if o.preset.refine != nil {
+		o.preset.refine(o, info, answer, &identity)
+	}
+	return identity, nil
 }
 
 func (d *Directory) userinfo(ctx context.Context, address, accessToken string) (map[string]json.RawMessage, error) {

@@ -155,8 +155,11 @@ func (d *Directory) verifyIDToken(ctx context.Context, t *tenant.Tenant, o *upst
 	return token, nil
 }
 
-// isIssuer compares the issuer byte by byte.
+// isIssuer compares the issuer byte by byte, unless the upstream has rules of its own.
 func (o *upstreamOptions) isIssuer(server *upstreamServer, token *idToken) bool {
+	if o.preset.issued != nil {
+		return o.preset.issued(o, server, token)
+	}
 	return token.Issuer == server.Issuer
 }
 

@@ -45,6 +45,17 @@ type upstreamOptions struct {
 	AuthorizationURL string `json:"authorizationURL"`
 	TokenURL         string `json:"tokenURL"`
 
+	// Domain names a tenant of Auth0. TenantDomain and what follows are Microsoft's,
+	// TeamID and KeyID Apple's.
+	Domain            string   `json:"domain"`
+	TenantDomain      string   `json:"tenant_domain"`
+	CommonEndpoint    bool     `json:"waad_common_endpoint"`
+	UseCommonEndpoint bool     `json:"useCommonEndpoint"`
+	AllowedTenants    []string `json:"allowed_tenants"`
+	TrustEmail        string   `json:"should_trust_email_verified_connection"`
+	TeamID            string   `json:"team_id"`
+	KeyID             string   `json:"kid"`
+
 	Scope      scopeOption `json:"scope"`
 	Algorithms []string    `json:"id_token_signed_response_algs"`
 	PKCE       *bool       `json:"pkce_enabled"`
@@ -52,13 +63,12 @@ type upstreamOptions struct {
 		PKCE string `json:"pkce"`
 	} `json:"connection_settings"`
 
-	IconURL         string                   `json:"icon_url"`
-	DomainAliases   []string                 `json:"domain_aliases"`
-	AttributeMap    attributeMap             `json:"attribute_map"`
-	SetAttributes   string                   `json:"set_user_root_attributes"`
-	NotKept         []string                 `json:"non_persistent_attrs"`
-	UpstreamParams  map[string]upstreamParam `json:"upstream_params"`
-	TrustUnverified bool                     `json:"-"`
+	IconURL        string                   `json:"icon_url"`
+	DomainAliases  []string                 `json:"domain_aliases"`
+	AttributeMap   attributeMap             `json:"attribute_map"`
+	SetAttributes  string                   `json:"set_user_root_attributes"`
+	NotKept        []string                 `json:"non_persistent_attrs"`
+	UpstreamParams map[string]upstreamParam `json:"upstream_params"`
 }
 
 // Values of set_user_root_attributes.
@@ -145,12 +155,7 @@ func upstreamOptionsOf(c *store.Connection) (*upstreamOptions, error) {
 			return nil, fmt.Errorf("connection: options of %s: %w", c.ID, err)
 		}
 	}
-	if o.AuthorizationEndpoint == "" {
-		o.AuthorizationEndpoint = o.AuthorizationURL
-	}
-	if o.TokenEndpoint == "" {
-		o.TokenEndpoint = o.TokenURL
-	}
+	o.applyPreset()
 	return o, nil
 }
 
@@ -188,8 +193,17 @@ var upstreamRules = map[string]optionRule{
 	"domain_aliases":                optionDomains,
 	"attribute_map":                 optionAttributeMap,
 	"upstream_params":               optionUpstreamParams,
+	"team_id":                       optionText,
+	"kid":                           optionText,
+	"tenant_domain":                 optionText,
+	"domain":                        optionDomain,
+	"waad_common_endpoint":          optionBool,
+	"useCommonEndpoint":             optionBool,
+	"allowed_tenants":               optionStrings,
 	"scripts":                       optionNoScripts,
-	"customHeaders":                 optionNoHeaders,
+
+	"should_trust_email_verified_connection": optionOneOf(entraNeverVerified, entraAlwaysVerified),
+	"customHeaders":                          optionNoHeaders,
 }
 
 // checkUpstreamOptions validates the options of an upstream connection and seals the
@@ -243,6 +257,9 @@ func (d *Directory) checkUpstreamOptions(c, before *store.Connection) (json.RawM
 	if err := d.sealOptions(c, before, members, moved); err != nil {
 		return nil, err
 	}
+	if c.Strategy == StrategyApple && members["app_secret"] == nil {
+		return nil, invalid("options.app_secret", "is required: the private key that Apple gave out")
+	}
 	return json.Marshal(members)
 }
 
@@ -260,6 +277,9 @@ func readUpstream(c *store.Connection, members map[string]json.RawMessage) (*ups
 func (o *upstreamOptions) check() error {
 	if o.ClientID == "" {
 		return invalid("options.client_id", "is required: it is what the upstream calls this provider")
+	}
+	if err := o.checkPreset(); err != nil {
+		return err
 	}
 	if o.preset.oidc {
 		return o.checkOIDC()
@@ -300,6 +320,8 @@ func (o *upstreamOptions) namespace() string {
 
 func (o *upstreamOptions) namespaceMember() string {
 	switch {
+	case o.strategy == StrategyEntra:
+		return "tenant_domain"
 	case !o.preset.oidc:
 		return "userinfo_endpoint"
 	case o.Issuer != "":
@@ -319,133 +341,4 @@ func hostOf(raw string) string {
 		return ""
 	}
 	return strings.ToLower(u.Host)
-}
-
-func optionText(raw json.RawMessage) string {
-	var v string
-	if josejson.Unmarshal(raw, &v) != nil || !isText(v, maxUpstreamText) {
-		return "must be a string of at most 512 characters, none of them a control character"
-	}
-	return ""
-}
-
-func optionHTTPS(raw json.RawMessage) string {
-	var v string
-	if josejson.Unmarshal(raw, &v) != nil {
-		return "must be a string"
-	}
-	if v == "" {
-		return ""
-	}
-	if err := oauth.CheckURI(v, "https"); err != nil {
-		return "must be an https URL: it " + err.Error()
-	}
-	if strings.Contains(v, "#") {
-		return "must be an https URL without a fragment"
-	}
-	return ""
-}
-
-func optionOneOf(values ...string) optionRule {
-	return func(raw json.RawMessage) string {
-		var v string
-		if josejson.Unmarshal(raw, &v) != nil || !slices.Contains(values, v) {
-			return "must be " + strings.Join(values, " or ")
-		}
-		return ""
-	}
-}
-
-func optionScope(raw json.RawMessage) string {
-	var v scopeOption
-	if v.UnmarshalJSON(raw) != nil || len(v) > maxUpstreamScopes {
-		return "must be a string or an array of strings, at most 50 scopes"
-	}
-	if _, err := oauth.ParseScope(strings.Join(v, " ")); err != nil || slices.Contains(v, "") {
-		return "must consist of scopes as RFC 6749 §3.3 has them"
-	}
-	return ""
-}
-
-func optionAlgorithms(raw json.RawMessage) string {
-	var v []string
-	ok := josejson.Unmarshal(raw, &v) == nil && len(v) > 0
-	for _, name := range v {
-		ok = ok && slices.Contains(idTokenAlgorithms, jose.SignatureAlgorithm(name))
-	}
-	if !ok {
-		return "must be an array of RS256, ES256, PS256 or EdDSA"
-	}
-	return ""
-}
-
-func optionDomains(raw json.RawMessage) string {
-	var v []string
-	ok := josejson.Unmarshal(raw, &v) == nil && len(v) <= maxUpstreamDomains
-	for _, domain := range v {
-		ok = ok && domain == strings.ToLower(domain) && checkEmail("a@"+domain) == nil && strings.Contains(domain, ".")
-	}
-	if !ok {
-		return "must be an array of at most 100 domain names in lower case"
-	}
-	return ""
-}
-
-func optionAttributeMap(raw json.RawMessage) string {
-	var v attributeMap
-	if josejson.Unmarshal(raw, &v) != nil || !slices.Contains([]string{"", "bind_all", "basic_profile", "use_map"}, v.Mode) {
-		return "must be an object with mapping_mode, one of bind_all, basic_profile and use_map, and attributes, an object of strings"
-	}
-	for _, name := range slices.Sorted(maps.Keys(v.Attributes)) {
-		if !slices.Contains(mappedAttributes, name) {
-			return "has an attribute that is not one of " + strings.Join(mappedAttributes, ", ")
-		}
-		if _, ok := claimPath(v.Attributes[name]); !ok {
-			return "has an attribute that is neither the name of a claim nor ${context.tokenset.NAME} or ${context.userinfo.NAME}"
-		}
-	}
-	return ""
-}
-
-// reservedParams are those that a request has anyway: another value would take the
-// protection away that they give, or send the answer elsewhere.
-var reservedParams = []string{
-	"client_id", "client_secret", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge",
-	"code_challenge_method", "request", "request_uri", "registration", "max_age", "claims", "id_token_hint", "code", "iss", "dpop_jkt",
-}
-
-// aliasedParams are those that a client's request may fill in.
-var aliasedParams = []string{"acr_values", "display", "login_hint", "ui_locales"}
-
-func optionUpstreamParams(raw json.RawMessage) string {
-	var v map[string]upstreamParam
-	if josejson.Unmarshal(raw, &v) != nil || len(v) > maxUpstreamParams {
-		return "must be an object of at most 20 objects, each with value or alias, a string"
-	}
-	for _, name := range slices.Sorted(maps.Keys(v)) {
-		p := v[name]
-		switch {
-		case name == "" || !isText(name, maxUpstreamText) || slices.Contains(reservedParams, name):
-			return "has a parameter that requests have anyway, or that cannot be a name"
-		case (p.Value == "") == (p.Alias == "") || !isText(p.Value, maxUpstreamText):
-			return "has a parameter without exactly one of value and alias"
-		case p.Alias != "" && !slices.Contains(aliasedParams, p.Alias):
-			return "has an alias that is not one of " + strings.Join(aliasedParams, ", ")
-		}
-	}
-	return ""
-}
-
-func optionNoScripts(raw json.RawMessage) string {
-	if !isEmptyJSON(raw) {
-		return "must be empty: scripts are not supported. userinfo_endpoint and attribute_map say where the profile comes from"
-	}
-	return ""
-}
-
-func optionNoHeaders(raw json.RawMessage) string {
-	if !isEmptyJSON(raw) {
-		return "must be empty: headers of your own are not supported"
-	}
-	return ""
 }

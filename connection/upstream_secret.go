@@ -60,6 +60,11 @@ func (d *Directory) sealOptions(c, before *store.Connection, members map[string]
 		case json.Unmarshal(raw, &plain) != nil || len(plain) > maxUpstreamSecret || !isSecretText(plain):
 			return invalid("options."+name, "must be a string of at most %d visible ASCII characters, spaces or line breaks", maxUpstreamSecret)
 		default:
+			if c.Strategy == StrategyApple && name == "app_secret" {
+				if _, err := parseAppleKey(plain); err != nil {
+					return invalid("options."+name, "%s", err)
+				}
+			}
 			sealed, err := json.Marshal(sealedOption{d.upstreams.secrets.SealString([]byte(plain), secretPlace(c, name))})
 			if err != nil {
 				return err
