@@ -271,6 +271,18 @@ func (w *world) use(look func(when string)) {
 	w.mail(authorize.MailPasswordReset)
 	look("mails")
 
+	// Another provider: the secret that it gave out, and a sign-in that goes there.
+	const upstreamSecret = "a secret that the other provider gave out"
+	w.handed.add("client_secret at an upstream", upstreamSecret)
+	w.json(http.MethodPost, "/api/v2/connections", admin, map[string]any{
+		"name": "partner", "strategy": "oidc", "is_domain_connection": true, "options": map[string]any{
+			"client_id": "us", "client_secret": upstreamSecret, "issuer": "https://partner.example", "authorization_endpoint": "https://partner.example/authorize",
+			"token_endpoint": "https://partner.example/token", "jwks_uri": "https://partner.example/keys",
+		},
+	}, http.StatusCreated)
+	w.away(id)
+	look("another provider")
+
 	// Logging out.
 	page = w.open(b, "/oidc/logout?"+form("id_token_hint", fresh["id_token"].(string)))
 	if !strings.Contains(page.Body, "logged out") {
@@ -285,6 +297,28 @@ func (w *world) use(look func(when string)) {
 	}
 	access := store.DigestOf(initialToken)
 	w.controls["digest of the initial access token"] = access[:]
+}
+
+// away begins a sign-in at the other provider, as far as the state that goes along.
+func (w *world) away(id string) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.issuer+"/authorize?"+form("client_id", id, "response_type", "code", "redirect_uri", callback,
+		"connection", "partner", "code_challenge", oauth2.S256ChallengeFromVerifier(oauth2.GenerateVerifier()), "code_challenge_method", "S256"), nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	resp, err := w.handed.RoundTrip(req) // which follows no redirect
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	resp.Body.Close()
+	location, err := resp.Location()
+	if err != nil || location.Host != "partner.example" || location.Query().Get("state") == "" {
+		w.t.Fatalf("status %d, sent to %v, %v", resp.StatusCode, location, err)
+	}
+	for _, name := range []string{"state", "nonce", "code_challenge"} {
+		w.handed.add(name+" of a sign-in elsewhere", location.Query().Get(name))
+	}
 }
 
 // mail takes the next mail, whose link is worth what it says.
