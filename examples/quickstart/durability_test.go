@@ -266,3 +266,40 @@ func TestInterruptEndsCleanly(t *testing.T) {
 		t.Error("the signal ended the process, not the process itself")
 	}
 }
+
+// Data of a version whose management API knew fewer scopes: the management client, and
+// the console that calls as it, may use all of what there is now.
+func TestTheManagementClientKeepsUpWithItsAPI(t *testing.T) {
+	dir := t.TempDir()
+	scopes := func(w *walk, change string) int {
+		t.Helper()
+		token, err := w.managementToken(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var grants []struct {
+			ID    string   `json:"id"`
+			Scope []string `json:"scope"`
+		}
+		if _, err := w.get(t.Context(), joinURL(w.Issuer, "/api/v2/client-grants?client_id="+w.MgmtClientID), token, &grants); err != nil || len(grants) != 1 {
+			t.Fatalf("%+v %v", grants, err)
+		}
+		if change != "" {
+			resp, err := w.send(t.Context(), http.MethodPatch, "/api/v2/client-grants/"+grants[0].ID, token, change, nil)
+			if err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatalf("%v %v", resp, err)
+			}
+		}
+		return len(grants[0].Scope)
+	}
+	p := start(t, dir, "-app-addr", "")
+	node := p.walk(t, http.DefaultTransport)
+	all := scopes(node, `{"scope":["read:client_grants"]}`)
+	if fewer := scopes(node, ""); all < 20 || fewer != 1 {
+		t.Fatalf("%d scopes, then %d", all, fewer)
+	}
+	other := start(t, dir, "-issuer", p.Issuer, "-app-addr", "")
+	if again := scopes(other.walk(t, hostTransport(boundAddress(t, other), p.host())), ""); again != all {
+		t.Errorf("%d scopes of %d", again, all)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/opkit/opkit"
@@ -168,9 +169,18 @@ func (s *setup) managementClient(ctx context.Context, t *tenant.Tenant) (string,
 	if err != nil {
 		return "", err
 	}
-	grant := store.ClientGrant{TenantID: t.ID(), ClientID: id, Audience: management.Audience, SubjectType: store.SubjectClient}
-	grant.Scopes = scopeValues(management.Scopes)
-	return secret, s.clientGrant(ctx, grant)
+	wanted := store.ClientGrant{TenantID: t.ID(), ClientID: id, Audience: management.Audience, SubjectType: store.SubjectClient}
+	wanted.Scopes = scopeValues(management.Scopes)
+	grant, err := s.clientGrant(ctx, wanted)
+	if err != nil || !slices.ContainsFunc(wanted.Scopes, func(scope string) bool { return !slices.Contains(grant.Scopes, scope) }) {
+		return secret, err
+	}
+	// The data is of a version whose management API knew fewer.
+	_, err = s.provider.Tenants().UpdateClientGrant(ctx, t.ID(), grant.ID, func(g *store.ClientGrant) error {
+		g.Scopes = wanted.Scopes
+		return nil
+	})
+	return secret, err
 }
 
 func scopeValues(scopes []store.APIScope) []string {
@@ -198,16 +208,16 @@ func (s *setup) api(ctx context.Context, t *tenant.Tenant) error {
 		TenantID: t.ID(), ClientID: store.DefaultForThirdParty, Audience: audience, SubjectType: store.SubjectUser,
 	}
 	grant.Scopes = scopeValues(apiScopes)
-	return s.clientGrant(ctx, grant)
+	_, err = s.clientGrant(ctx, grant)
+	return err
 }
 
-func (s *setup) clientGrant(ctx context.Context, g store.ClientGrant) error {
-	_, err := ensure(func() (store.ClientGrant, error) {
+func (s *setup) clientGrant(ctx context.Context, g store.ClientGrant) (store.ClientGrant, error) {
+	return ensure(func() (store.ClientGrant, error) {
 		return s.stores.ClientGrants.FindClientGrant(ctx, g.TenantID, g.ClientID, g.Audience, g.SubjectType)
 	}, func() (store.ClientGrant, error) {
 		return s.provider.Tenants().CreateClientGrant(ctx, g)
 	})
-	return err
 }
 
 // ensure finds a record or creates it; if another process creates it first, it is

@@ -153,6 +153,8 @@ func (v *visit) call(method, path string, in, out any) error {
 			v.c.api.forget()
 			continue
 		case res.status == http.StatusForbidden:
+			// What the visitor may is also bounded by what the console's client may.
+			v.c.cfg.Logger.InfoContext(ctx, "the management API refused the console", "method", method, "path", path, "visitor", v.visitor.Name, "answer", res.body.String())
 			return errForbidden
 		case res.status >= 400 && res.status < 500 && res.status != http.StatusUnauthorized:
 			var said struct {
