@@ -129,7 +129,7 @@ func (r *Registrar) continued(record, client *store.Client) (store.Client, error
 	c := *client
 	c.Version, c.CreatedAt, c.ConfirmedAt, c.SecurityMode = record.Version, record.CreatedAt, record.ConfirmedAt, record.SecurityMode
 	c.FirstParty, c.Blocked, c.Notes = record.FirstParty, record.Blocked, record.Notes // what the tenant decided
-	c.LoginPage = record.LoginPage
+	c.LoginPage, c.RegisteredFrom = record.LoginPage, record.RegisteredFrom
 	if !showsOtherwise(record, client) {
 		c.Revision = record.Revision
 	}

@@ -70,6 +70,13 @@ func setMember(m *metadata, notes *store.ClientNotes, name string, value json.Ra
 			return management.InvalidBody("client_id cannot be chosen")
 		}
 		return nil
+	case "registered_from":
+		if string(value) == "null" {
+			c.RegisteredFrom = ""
+		} else if s, ok := decodeString(value); !ok || s == "" || s != c.RegisteredFrom {
+			return management.InvalidBody("registered_from can only be removed, with null")
+		}
+		return nil
 	case "is_first_party":
 		return decodeMember(name, "true or false", value, &c.FirstParty)
 	case "blocked":

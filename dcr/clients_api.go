@@ -103,10 +103,11 @@ type clientView struct {
 
 	// Dynamic says that the client registered itself. It is provisional until
 	// confirmed_at.
-	Dynamic     bool      `json:"dynamic"`
-	CreatedAt   time.Time `json:"created_at,omitzero"`
-	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
-	LastUsedAt  time.Time `json:"last_used_at,omitzero"`
+	Dynamic        bool      `json:"dynamic"`
+	RegisteredFrom string    `json:"registered_from,omitempty"`
+	CreatedAt      time.Time `json:"created_at,omitzero"`
+	ConfirmedAt    time.Time `json:"confirmed_at,omitzero"`
+	LastUsedAt     time.Time `json:"last_used_at,omitzero"`
 
 	*store.ClientMetadata
 }
@@ -122,7 +123,7 @@ func viewClient(c *store.Client, secret string) clientView {
 		Callbacks: c.RedirectURIs, AllowedLogoutURLs: extra.PostLogoutRedirectURIs, GrantTypes: c.AllowedGrantTypes(),
 		ApplicationType: c.ApplicationType, Scope: c.Scope, TokenEndpointAuthMethod: c.TokenEndpointAuthMethod,
 		JWTConfiguration: jwtConfiguration{cmp.Or(extra.IDTokenSignedResponseAlg, "RS256")},
-		Dynamic:          c.Dynamic, CreatedAt: c.CreatedAt, ConfirmedAt: c.ConfirmedAt, LastUsedAt: c.LastUsedAt,
+		Dynamic:          c.Dynamic, RegisteredFrom: c.RegisteredFrom, CreatedAt: c.CreatedAt, ConfirmedAt: c.ConfirmedAt, LastUsedAt: c.LastUsedAt,
 		ClientMetadata: &extra,
 	}
 	extra.PostLogoutRedirectURIs = nil

@@ -294,7 +294,7 @@ func TestAReplacementReplacesEverything(t *testing.T) {
 		"third_party_security_mode":"permissive","first_party":true,"dynamic":false,"tenant_id":"other","revision":-1,"version":9`)
 	want := store.Client{
 		TenantID: tenant.DefaultID, ID: info.ClientID, Name: "x", Dynamic: true, SecurityMode: store.ModeStrict, ApplicationType: "web",
-		TokenEndpointAuthMethod: "client_secret_post", SecretDigest: before.SecretDigest,
+		TokenEndpointAuthMethod: "client_secret_post", SecretDigest: before.SecretDigest, RegisteredFrom: "192.0.2.0/24",
 		RedirectURIs: []string{"https://client.example.com/cb2"}, Metadata: &store.ClientMetadata{TOSURI: "https://client.example.com/tos"},
 		Registration: &store.ClientRegistration{
 			TokenDigest:         store.DigestOf(got.RegistrationAccessToken),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/internal/httpx"
@@ -67,8 +68,9 @@ func (r *Registrar) register(w http.ResponseWriter, req *http.Request, t *tenant
 	if err != nil {
 		return nil, bodyError(err)
 	}
-	m := &metadata{client: store.Client{TenantID: t.ID(), Dynamic: true, SecurityMode: mode(t)}}
-	m.caller.Network = ratelimit.Network(httpx.ClientAddress(req, r.cfg.TrustedProxies))
+	address := httpx.ClientAddress(req, r.cfg.TrustedProxies)
+	m := &metadata{client: store.Client{TenantID: t.ID(), Dynamic: true, SecurityMode: mode(t), RegisteredFrom: registeredFrom(address)}}
+	m.caller.Network = ratelimit.Network(address)
 	if access != nil {
 		access.Policy.begin(m)
 		m.caller.InitialAccessToken = access.ID
@@ -297,4 +299,19 @@ func (r *Registrar) create(ctx context.Context, m *metadata, secret string) (str
 		}
 		return secret, nil
 	}
+}
+
+// registeredFrom returns what is kept of the address of whoever registers, for as long
+// as the client lives: the network of a provider or a site, not a person's line. The
+// event of the registration has the address itself, for as long as events are kept.
+func registeredFrom(address netip.Addr) string {
+	bits := 24
+	if address.Is6() {
+		bits = 48
+	}
+	network, err := address.Prefix(bits)
+	if err != nil { // it is not known
+		return ""
+	}
+	return network.String()
 }

@@ -53,7 +53,7 @@ func TestReferencePage(t *testing.T) {
 	if diff := cmp.Diff(store.Client{
 		TenantID: tenant.DefaultID, ID: info.ClientID, Name: "My Dynamic Client", Dynamic: true, SecurityMode: store.ModePermissive,
 		TokenEndpointAuthMethod: "client_secret_post", ApplicationType: "web", Version: 1, CreatedAt: start,
-		RedirectURIs: []string{"https://client.example.com/callback", "https://client.example.com/callback2"},
+		RedirectURIs: []string{"https://client.example.com/callback", "https://client.example.com/callback2"}, RegisteredFrom: "192.0.2.0/24",
 	}, stored); diff != "" {
 		t.Errorf("stored (-want +got)\n%s", diff)
 	}
@@ -194,7 +194,7 @@ func TestMembersThatAreNotTheClientsToSet(t *testing.T) {
 	stored.SecretDigest = store.Digest{}
 	if diff := cmp.Diff(store.Client{
 		TenantID: tenant.DefaultID, ID: info.ClientID, Dynamic: true, SecurityMode: store.ModePermissive, ApplicationType: "web",
-		TokenEndpointAuthMethod: "client_secret_post", RedirectURIs: []string{"https://client.example.com/cb"}, Version: 1, CreatedAt: start,
+		TokenEndpointAuthMethod: "client_secret_post", RedirectURIs: []string{"https://client.example.com/cb"}, RegisteredFrom: "192.0.2.0/24", Version: 1, CreatedAt: start,
 	}, stored); diff != "" {
 		t.Errorf("stored (-want +got)\n%s", diff)
 	}
@@ -289,7 +289,7 @@ func TestEmptyMembersCountAsAbsent(t *testing.T) {
 			stored.ID, stored.SecretDigest = "", store.Digest{}
 			if diff := cmp.Diff(store.Client{
 				TenantID: tenant.DefaultID, Dynamic: true, SecurityMode: store.ModeStrict, ApplicationType: "web",
-				TokenEndpointAuthMethod: "client_secret_post", RedirectURIs: []string{"https://client.example.com/cb"}, Version: 1, CreatedAt: start,
+				TokenEndpointAuthMethod: "client_secret_post", RedirectURIs: []string{"https://client.example.com/cb"}, RegisteredFrom: "192.0.2.0/24", Version: 1, CreatedAt: start,
 			}, stored); diff != "" {
 				t.Errorf("%s: %s (-want +got)\n%s", name, value, diff)
 			}

@@ -97,7 +97,8 @@ func TestSoftwareStatementsTakePrecedence(t *testing.T) {
 	info, stored := f.register(stated(statement, `"client_name":"Own","logo_uri":"https://evil.example/logo.png","tos_uri":"https://client.example.com/tos",`+
 		`"software_id":"app-2",`+jwks(ecKey)))
 	want := store.Client{
-		TenantID: tenant.DefaultID, ID: info.ClientID, Name: "Stated", Dynamic: true, SecurityMode: store.ModeStrict, ApplicationType: "web",
+		RegisteredFrom: "192.0.2.0/24",
+		TenantID:       tenant.DefaultID, ID: info.ClientID, Name: "Stated", Dynamic: true, SecurityMode: store.ModeStrict, ApplicationType: "web",
 		TokenEndpointAuthMethod: "client_secret_post", RedirectURIs: []string{"https://stated.example/cb"}, SecretDigest: stored.SecretDigest,
 		Metadata: &store.ClientMetadata{
 			LogoURI: "https://stated.example/logo.png", TOSURI: "https://client.example.com/tos", Contacts: []string{"a@stated.example"},

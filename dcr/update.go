@@ -73,14 +73,14 @@ func (r *Registrar) updateClient(ctx context.Context, by requester, tenant, id s
 		}
 		next, secret := r.replaced(&old, m, false)
 		next.FirstParty, next.Blocked, next.Notes = m.client.FirstParty, m.client.Blocked, m.client.Notes
-		next.LoginPage = m.client.LoginPage
+		next.LoginPage, next.RegisteredFrom = m.client.LoginPage, m.client.RegisteredFrom
 		if sameScope {
 			next.Scope = old.Scope
 		}
 		if old.Document != nil {
 			decided := next.Client
 			decided.FirstParty, decided.Blocked, decided.Notes = old.FirstParty, old.Blocked, old.Notes
-			decided.LoginPage = old.LoginPage
+			decided.LoginPage, decided.RegisteredFrom = old.LoginPage, old.RegisteredFrom
 			if !reflect.DeepEqual(old, decided) {
 				return store.Client{}, "", invalid("client_id", "client_id leads to a document that says what the application is; that cannot be changed here")
 			}

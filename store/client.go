@@ -27,6 +27,9 @@ type Client struct {
 	FirstParty bool `json:"first_party,omitempty"`
 	// Dynamic says that the client registered itself, or is known by its Document.
 	Dynamic bool `json:"dynamic,omitempty"`
+	// RegisteredFrom is the network that the client registered itself from
+	// ("192.0.2.0/24"), for whoever looks into abuse. Administrators may remove it.
+	RegisteredFrom string `json:"registered_from,omitempty"`
 	// Blocked says that an administrator took the client out of service: nothing is
 	// served to it, and none of its tokens is honoured, until it is put back.
 	Blocked bool `json:"blocked,omitempty"`

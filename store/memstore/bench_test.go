@@ -47,6 +47,7 @@ func bytesPerClient(tb testing.TB) float64 {
 			ID:                      id,
 			Name:                    fmt.Sprintf("My application %06d", i),
 			Dynamic:                 true,
+			RegisteredFrom:          fmt.Sprintf("192.%d.%d.0/24", i>>8%256, i%256),
 			SecurityMode:            store.ModePermissive,
 			TokenEndpointAuthMethod: "client_secret_post",
 			SecretDigest:            store.DigestOf(id),

@@ -20,6 +20,7 @@ type clientView struct {
 	TokenEndpointAuthMethod string    `json:"token_endpoint_auth_method"`
 	ClientURI               string    `json:"client_uri"`
 	SoftwareID              string    `json:"software_id"`
+	RegisteredFrom          string    `json:"registered_from"`
 	CreatedAt               time.Time `json:"created_at"`
 	ConfirmedAt             time.Time `json:"confirmed_at"`
 	LastUsedAt              time.Time `json:"last_used_at"`
@@ -122,9 +123,9 @@ func (c *Console) changeApplication(v *visit) error {
 		}
 		return v.redirect("/applications", "deleted")
 	}
-	changes := map[string]map[string]bool{
+	changes := map[string]map[string]any{
 		"first-party": {"is_first_party": true}, "third-party": {"is_first_party": false},
-		"blocked": {"blocked": true}, "unblocked": {"blocked": false},
+		"blocked": {"blocked": true}, "unblocked": {"blocked": false}, "forgotten": {"registered_from": nil},
 	}
 	change, ok := changes[action]
 	if !ok {

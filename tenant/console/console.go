@@ -270,6 +270,7 @@ var done = map[string]string{
 	"third-party": "The application is third party now.",
 	"blocked":     "The application is blocked: nothing is served to it.",
 	"unblocked":   "The application is no longer blocked.",
+	"forgotten":   "Where the application registered from was removed.",
 	"deleted":     "The application was deleted, with everything that it held.",
 	"defaults":    "The permissions of third-party applications were saved.",
 	"consent":     "Whether users are asked for consent was saved.",
