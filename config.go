@@ -92,6 +92,10 @@ type Config struct {
 	// value suits logins with a password.
 	ACR connection.ACRConfig
 
+	// ManagementRate is how often one client may call the management API of one tenant.
+	// Zero: 20 requests a second, 200 at once, counted on each node.
+	ManagementRate tenant.ManagementRate
+
 	// Mailer sends links to users: to replace a forgotten password, to verify an email
 	// address, to sign up. Nil: nobody can do the first, the second does not happen, and
 	// whoever signs up has an account at once, under an address that nobody proved.

@@ -58,7 +58,7 @@ func New(cfg Config) (*Provider, error) {
 	tenantStores := cfg.Stores
 	tenantStores.SigningKeys = uncached.SigningKeys
 	if p.tenants, err = tenant.New(tenant.Config{
-		Stores: tenantStores, Uncached: uncached, KeyStaleness: cfg.CacheStaleness, Keys: cfg.Keys,
+		Stores: tenantStores, Uncached: uncached, ManagementRate: cfg.ManagementRate, KeyStaleness: cfg.CacheStaleness, Keys: cfg.Keys,
 		TokenLifetime: max(cfg.Lifetimes.AccessToken, cfg.Lifetimes.IDToken), Secrets: cfg.secrets(), Issuer: cfg.Issuer, Settings: cfg.Settings,
 		Resolver: cfg.Resolver, Endpoints: cfg.Endpoints, Capabilities: capabilities(&cfg), Audit: cfg.Audit, Now: cfg.Now, Logger: cfg.Logger,
 	}); err != nil {

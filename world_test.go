@@ -82,7 +82,8 @@ func newWorld(t testing.TB, o options) *world {
 	w.issuer = base
 	cfg := opkit.Config{
 		Stores: w.stores, Secret: bytes.Repeat([]byte{7}, 32), Now: w.clock.now, CacheStaleness: -1,
-		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		ManagementRate: tenant.ManagementRate{PerSecond: 1e6, Burst: 1e6},
+		Logger:         slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	if o.permissive {
 		cfg.Settings.DynamicClientRegistrationSecurityMode = store.ModePermissive

@@ -64,6 +64,9 @@ type Config struct {
 	// Capabilities says what the mounted endpoints support, for the metadata.
 	Capabilities Capabilities
 
+	// ManagementRate is how often a client may call the management API.
+	ManagementRate ManagementRate
+
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 
@@ -158,7 +161,11 @@ func New(cfg Config) (*Directory, error) {
 	if d.cfg.Logger == nil {
 		d.cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	d.guard = &management.Guard{Verify: d.verifyManagement, Logger: d.cfg.Logger}
+	limit, err := cfg.ManagementRate.limit(cfg.Stores.Tickets, d.now)
+	if err != nil {
+		return nil, fmt.Errorf("tenant: Config.ManagementRate %w", err)
+	}
+	d.guard = &management.Guard{Verify: d.verifyManagement, Limit: limit, Now: d.now, Logger: d.cfg.Logger}
 	return d, nil
 }
 

@@ -20,6 +20,8 @@ const (
 	CodeInvalidQuery = "invalid_query_string"
 	// CodeInsufficientScope: the token is good, but lacks a scope.
 	CodeInsufficientScope = "insufficient_scope"
+	// CodeTooManyRequests: the caller has to wait as long as Retry-After says.
+	CodeTooManyRequests = "too_many_requests"
 )
 
 // Error is an answer of the management API other than success. Message is
@@ -33,7 +35,7 @@ type Error struct {
 	Message string
 	// challenge is sent as WWW-Authenticate (RFC 6750 §3).
 	challenge  string
-	retryAfter time.Duration // of 503; a second if zero
+	retryAfter time.Duration // of 429 and 503; a second if zero
 	cause      error
 }
 
@@ -102,7 +104,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err
 	if e.challenge != "" {
 		w.Header().Set("WWW-Authenticate", e.challenge)
 	}
-	if e.Status == http.StatusServiceUnavailable {
+	if e.Status == http.StatusServiceUnavailable || e.Status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int((e.retryAfter+time.Second-1)/time.Second))))
 	}
 	httpx.NoStore(w.Header())

@@ -1,10 +1,13 @@
 package management
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/opkit/opkit/internal/httpx"
 	"github.com/opkit/opkit/internal/oauth"
@@ -26,8 +29,36 @@ type Guard struct {
 	// other error is a failure of the provider: it must not read as "bad token",
 	// because callers then throw good tokens away.
 	Verify func(r *http.Request, token string) (Caller, error)
+	// Limit counts a request of a caller whose token holds and says what the caller
+	// has. An error is a failure of the provider. Nil: nothing is counted or said.
+	Limit func(ctx context.Context, caller Caller) (Allowance, error)
+	// Now is the clock of Limit.
+	Now func() time.Time
 	// Logger; nil discards.
 	Logger *slog.Logger
+}
+
+// Allowance is what a caller may do. Each answer says it in the headers that SDKs read.
+type Allowance struct {
+	// Limit is how many requests may come at once, Remaining how many more may now.
+	Limit, Remaining int
+	// Reset is when as many as Limit may again.
+	Reset time.Time
+	// Wait is zero, or after what time a request will be served again: this one gets
+	// 429 with Retry-After.
+	Wait time.Duration
+}
+
+// write says what the caller has. Reset is a number of seconds since 1970, of the
+// moment at which another request is worthwhile if this one was refused.
+func (a Allowance) write(h http.Header, now time.Time) {
+	reset := a.Reset
+	if a.Wait > 0 {
+		reset = now.Add(a.Wait)
+	}
+	h.Set("X-RateLimit-Limit", strconv.Itoa(a.Limit))
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(a.Remaining))
+	h.Set("X-RateLimit-Reset", strconv.FormatInt(reset.Add(time.Second-1).Unix(), 10))
 }
 
 // HandlerFunc answers an admitted request or returns an error, which the guard
@@ -57,7 +88,7 @@ func (g *Guard) Require(scope string, h HandlerFunc) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		httpx.NoStore(w.Header())
-		caller, err := g.admit(r)
+		caller, err := g.admit(w, r)
 		if err == nil && !slices.Contains(caller.Scopes, scope) {
 			err = insufficient
 		}
@@ -70,12 +101,26 @@ func (g *Guard) Require(scope string, h HandlerFunc) http.Handler {
 	})
 }
 
-func (g *Guard) admit(r *http.Request) (Caller, error) {
+func (g *Guard) admit(w http.ResponseWriter, r *http.Request) (Caller, error) {
 	token, err := bearerToken(r)
 	if err != nil {
 		return Caller{}, err
 	}
-	return g.Verify(r, token)
+	caller, err := g.Verify(r, token)
+	if err != nil || g.Limit == nil {
+		return caller, err
+	}
+	allowance, err := g.Limit(r.Context(), caller)
+	if err != nil {
+		return Caller{}, err
+	}
+	allowance.write(w.Header(), g.Now())
+	if allowance.Wait > 0 {
+		return Caller{}, &Error{
+			Status: http.StatusTooManyRequests, Code: CodeTooManyRequests, Message: "Too many requests, try again later.", retryAfter: allowance.Wait,
+		}
+	}
+	return caller, nil
 }
 
 // bearerToken returns the token of the Authorization header. RFC 6750 §2.2 and

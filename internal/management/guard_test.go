@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -215,6 +216,61 @@ func TestOtherMethodsGet405(t *testing.T) {
 		}
 		if want == 405 && (w.Header().Get("Allow") != "GET, PATCH" || members(t, w)["statusCode"] != 405.0) {
 			t.Errorf("%s: %v %s", method, w.Header(), w.Body)
+		}
+	}
+}
+
+// A caller is counted once its token holds, and is told what it has.
+func TestCallersAreLimited(t *testing.T) {
+	now := time.Date(2026, 4, 1, 12, 0, 0, 1, time.UTC)
+	allowance := management.Allowance{Limit: 10, Remaining: 9, Reset: now.Add(1500 * time.Millisecond)}
+	var counted []management.Caller
+	var failure error
+	ran := 0
+	guard := newGuard(&bytes.Buffer{}, "read:things")
+	guard.Now = func() time.Time { return now }
+	guard.Limit = func(_ context.Context, c management.Caller) (management.Allowance, error) {
+		counted = append(counted, c)
+		return allowance, failure
+	}
+	h := guard.Require("read:things", func(w http.ResponseWriter, r *http.Request, _ management.Caller) error {
+		ran++
+		return management.InvalidBody("no")
+	})
+	limits := func(w *httptest.ResponseRecorder) [3]string {
+		return [3]string{w.Header().Get("X-RateLimit-Limit"), w.Header().Get("X-RateLimit-Remaining"), w.Header().Get("X-RateLimit-Reset")}
+	}
+	// Rounded up: who comes back then is in time.
+	if w := serve(h, ""); w.Code != 400 || limits(w) != [3]string{"10", "9", "1775044802"} || w.Header().Get("Retry-After") != "" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	// So are those that lack a scope.
+	w := serve(guard.Require("update:things", nil), "")
+	if w.Code != 403 || limits(w)[1] != "9" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	allowance.Remaining, allowance.Wait = 0, 2100*time.Millisecond
+	w = serve(h, "")
+	want := map[string]any{"statusCode": 429.0, "error": "Too Many Requests", "errorCode": "too_many_requests", "message": "Too many requests, try again later."}
+	if diff := cmp.Diff(want, members(t, w)); w.Code != 429 || w.Header().Get("Retry-After") != "3" || limits(w) != [3]string{"10", "0", "1775044803"} || diff != "" {
+		t.Errorf("%d %v\n%s", w.Code, w.Header(), diff)
+	}
+	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("WWW-Authenticate") != "" {
+		t.Errorf("%v", w.Header())
+	}
+	failure = errors.New("connection refused")
+	if w := serve(h, ""); w.Code != 500 || strings.Contains(w.Body.String(), "refused") || limits(w)[0] != "" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if ran != 1 || len(counted) != 4 || counted[0].ClientID != "c" || counted[0].TenantID != "t" {
+		t.Errorf("%d calls of the handler, counted %v", ran, counted)
+	}
+	for _, authorization := range []string{"", "Bearer other", "Bearer a b"} { // strangers
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", authorization)
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); len(counted) != 4 || limits(w)[0] != "" {
+			t.Errorf("%q: counted %v, %v", authorization, counted, w.Header())
 		}
 	}
 }

@@ -20,6 +20,27 @@ type Rate struct {
 // Valid reports whether anything can ever pass.
 func (r Rate) Valid() bool { return r.PerSecond > 0 && !math.IsInf(r.PerSecond, 1) && r.Burst > 0 }
 
+// each returns how long it takes for one pass to come back, whole for the burst.
+func (r Rate) each() time.Duration { return max(1, time.Duration(float64(time.Second)/r.PerSecond)) }
+
+func (r Rate) whole() time.Duration { return time.Duration(float64(r.Burst) * float64(r.each())) }
+
+// left returns how many of the burst are there if it is whole again at full.
+func (r Rate) left(full, now time.Time) int {
+	return max(0, int((r.whole()-max(0, full.Sub(now)))/r.each()))
+}
+
+// Budget is what a source has.
+type Budget struct {
+	// Wait is zero if one more passed, else after what time another attempt is
+	// worthwhile.
+	Wait time.Duration
+	// Remaining is how many more may come at once.
+	Remaining int
+	// Full is when as many as the burst may.
+	Full time.Time
+}
+
 // Key is what is limited. Members that do not matter are zero.
 type Key struct {
 	Tenant  string
@@ -95,12 +116,26 @@ func NewLocal(r Rate) *Local { return &Local{rate: r} }
 // Admit returns zero to let one pass, or after what time another attempt is
 // worthwhile. A refused attempt does not make the next one wait longer.
 func (l *Local) Admit(k Key, now time.Time) time.Duration {
-	reservation := l.bucket(k.own()).ReserveN(now, 1)
+	wait, _ := l.admit(k, now)
+	return wait
+}
+
+func (l *Local) admit(k Key, now time.Time) (time.Duration, *rate.Limiter) {
+	bucket := l.bucket(k.own())
+	reservation := bucket.ReserveN(now, 1)
 	wait := reservation.DelayFrom(now)
 	if wait > 0 {
 		reservation.CancelAt(now)
 	}
-	return wait
+	return wait, bucket
+}
+
+// Ask is Admit for a source that is told what it has.
+func (l *Local) Ask(k Key, now time.Time) Budget {
+	wait, bucket := l.admit(k, now)
+	tokens := bucket.TokensAt(now) // of a moment later, if others are at it
+	missing := max(0, float64(l.rate.Burst)-tokens)
+	return Budget{Wait: wait, Remaining: max(0, int(tokens)), Full: now.Add(time.Duration(missing * float64(l.rate.each())))}
 }
 
 func (l *Local) bucket(k own) *rate.Limiter {

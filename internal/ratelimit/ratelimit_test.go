@@ -96,3 +96,46 @@ func TestRateValid(t *testing.T) {
 		t.Error("a rate is not valid")
 	}
 }
+
+// Both limiters tell a source what it has.
+func TestAsk(t *testing.T) {
+	r := Rate{PerSecond: 2, Burst: 4}
+	_, all := nodes(1, r)
+	local := NewLocal(r)
+	for name, ask := range map[string]func(now time.Time) Budget{
+		"local": func(now time.Time) Budget { return local.Ask(from("198.51.100.7"), now) },
+		"shared": func(now time.Time) Budget {
+			b, err := all[0].Ask(t.Context(), from("198.51.100.7"), now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		},
+	} {
+		for i := range 4 {
+			want := Budget{Remaining: 3 - i, Full: start.Add(time.Duration(i+1) * 500 * time.Millisecond)}
+			if got := ask(start); got != want {
+				t.Errorf("%s, request %d: %+v, want %+v", name, i, got, want)
+			}
+		}
+		got := ask(start)
+		if got.Wait <= 0 || got.Wait > time.Second || got.Remaining != 0 || !got.Full.Equal(start.Add(2*time.Second)) {
+			t.Errorf("%s, beyond: %+v", name, got)
+		}
+		later := start.Add(time.Hour)
+		if got, want := ask(later), (Budget{Remaining: 3, Full: later.Add(500 * time.Millisecond)}); got != want {
+			t.Errorf("%s, an hour later: %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+func TestAskForAnyRate(t *testing.T) {
+	for _, r := range []Rate{{PerSecond: 1e12, Burst: 1}, {PerSecond: 1e12, Burst: 1 << 40}, {PerSecond: 1e-9, Burst: 1}} {
+		_, all := nodes(1, r)
+		for _, b := range []Budget{NewLocal(r).Ask(from("198.51.100.7"), start), func() Budget { b, _ := all[0].Ask(t.Context(), from("198.51.100.7"), start); return b }()} {
+			if b.Wait != 0 || b.Remaining < 0 || b.Remaining > r.Burst {
+				t.Errorf("%+v: %+v", r, b)
+			}
+		}
+	}
+}

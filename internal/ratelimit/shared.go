@@ -39,6 +39,8 @@ type lease struct {
 	size int
 	// refused is until when there are none.
 	refused time.Time
+	// full is when the bucket is, as far as this process knows.
+	full time.Time
 }
 
 const (
@@ -58,6 +60,13 @@ func NewShared(tickets store.TicketStore, kind string, r Rate) *Shared {
 // Admit returns zero to let one pass, or after what time another attempt is
 // worthwhile.
 func (s *Shared) Admit(ctx context.Context, k Key, now time.Time) (time.Duration, error) {
+	budget, err := s.Ask(ctx, k, now)
+	return budget.Wait, err
+}
+
+// Ask is Admit for a source that is told what it has: as of when this process last
+// asked the store, less what it let pass since.
+func (s *Shared) Ask(ctx context.Context, k Key, now time.Time) (Budget, error) {
 	s.mu.Lock()
 	l := s.leases.get(k.own(), func() *lease { return new(lease) })
 	s.mu.Unlock()
@@ -65,43 +74,53 @@ func (s *Shared) Admit(ctx context.Context, k Key, now time.Time) (time.Duration
 	l.mu.Lock()
 	defer l.mu.Unlock() // requests of one source wait for each other, not for others
 	if wait := l.refused.Sub(now); wait > 0 {
-		return wait, nil
+		return Budget{Wait: wait, Full: l.full}, nil
 	}
 	if l.left > 0 && l.good.After(now) {
 		l.left--
-		return 0, nil
+		return s.budget(l, now), nil
 	}
 	size := 1
 	if l.good.After(now) { // the last ones were used up in time
 		size = min(2*l.size, max(1, s.rate.Burst/8))
 	}
-	taken, wait, err := s.take(ctx, k, size, now)
+	taken, full, wait, err := s.take(ctx, k, size, now)
 	if err != nil {
-		return 0, err
+		return Budget{}, err
 	}
+	l.full = full
 	if taken == 0 {
 		// Not for the next pass alone: one store call each would be as bad as what is
 		// limited. Retry-After counts seconds anyhow.
 		wait = max(wait, time.Second)
 		l.refused = now.Add(wait)
-		return wait, nil
+		return Budget{Wait: wait, Full: full}, nil
 	}
 	l.left, l.size, l.good = taken-1, taken, now.Add(leaseLifetime)
-	return 0, nil
+	return s.budget(l, now), nil
 }
 
-// take takes at most n passes, or says how long to wait for one.
-func (s *Shared) take(ctx context.Context, k Key, n int, now time.Time) (taken int, wait time.Duration, err error) {
+// budget returns what a source has that was let pass.
+func (s *Shared) budget(l *lease, now time.Time) Budget {
+	full := l.full
+	if full.Before(now) {
+		full = now
+	}
+	return Budget{Remaining: min(s.rate.Burst, l.left+s.rate.left(full, now)), Full: full}
+}
+
+// take takes at most n passes, or says how long to wait for one. full is when the
+// bucket is.
+func (s *Shared) take(ctx context.Context, k Key, n int, now time.Time) (taken int, full time.Time, wait time.Duration, err error) {
 	id := store.DigestOf(k.Network.String() + " " + k.Host)
 	for range attempts {
 		ticket, err := s.tickets.Ticket(ctx, k.Tenant, s.kind, id, now)
 		absent := errors.Is(err, store.ErrNotFound)
 		if err != nil && !absent {
-			return 0, 0, err
+			return 0, time.Time{}, 0, err
 		}
-		var full time.Time
 		if taken, full, wait = s.spend(fullAt(ticket), n, now); taken == 0 {
-			return 0, wait, nil
+			return 0, full, wait, nil
 		}
 		ticket.Data, ticket.ExpiresAt = binary.BigEndian.AppendUint64(nil, uint64(full.UnixMicro())), full
 		if absent {
@@ -112,14 +131,14 @@ func (s *Shared) take(ctx context.Context, k Key, n int, now time.Time) (taken i
 		}
 		switch {
 		case err == nil:
-			return taken, 0, nil
+			return taken, full, 0, nil
 		case errors.Is(err, store.ErrExists), errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound):
 			// another process was first
 		default:
-			return 0, 0, err
+			return 0, time.Time{}, 0, err
 		}
 	}
-	return 0, time.Second, nil
+	return 0, now.Add(s.rate.whole()), time.Second, nil
 }
 
 // spend takes at most n passes from a bucket that is full again at full. Each takes
@@ -128,11 +147,10 @@ func (s *Shared) spend(full time.Time, n int, now time.Time) (taken int, next ti
 	if full.Before(now) {
 		full = now
 	}
-	each := time.Duration(float64(time.Second) / s.rate.PerSecond)
-	all := time.Duration(float64(s.rate.Burst) * float64(each))
+	each, all := s.rate.each(), s.rate.whole()
 	missing := full.Sub(now)
 	if missing+each > all {
-		return 0, time.Time{}, missing + each - all
+		return 0, full, missing + each - all
 	}
 	taken = min(n, int((all-missing)/each))
 	return taken, full.Add(time.Duration(taken) * each), 0
