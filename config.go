@@ -47,8 +47,9 @@ type Config struct {
 
 	// PreviousSecrets still open what they sealed. To replace Secret, move it here, on
 	// all nodes, and keep it until the longest-lived refresh token has been used or
-	// expired, Run has gone over the tenants and logged that all client secrets are
-	// sealed with the current secret, and every signing key has been replaced, see Keys;
+	// expired, Run has gone over the tenants and logged that all client secrets, and all
+	// secrets of upstream connections, are sealed with the current secret, and every
+	// signing key has been replaced, see Keys;
 	// [tenant.Directory.RotateSigningKey] hastens that.
 	PreviousSecrets [][]byte
 

@@ -22,7 +22,7 @@ const (
 // Run writes the log of events, replaces signing keys by schedule (see
 // [tenant.Directory.MaintainKeys]), seals
 // client secrets anew after Config.Secret was replaced (see
-// [dcr.Registrar.ResealSecrets]), and removes what is over: expired tickets, sessions
+// [dcr.Registrar.ResealSecrets] and [connection.Directory.ResealSecrets]), and removes what is over: expired tickets, sessions
 // and families, and applications that registered themselves and that nobody uses (see
 // [dcr.Registrar.Sweep]). What [Provider.Check] finds it logs when it begins. It ends with ctx, once the
 // events that wait are written, and returns its error. Any number of nodes may run it at
@@ -77,6 +77,9 @@ func (p *Provider) collect(ctx context.Context) {
 				break
 			}
 		}
+	}
+	if err := p.connections.ResealSecrets(ctx); err != nil && ctx.Err() == nil {
+		p.cfg.Logger.ErrorContext(ctx, "secrets of upstream connections were not sealed anew", "err", err)
 	}
 	if err := p.registrar.ResealSecrets(ctx); err != nil && ctx.Err() == nil {
 		p.cfg.Logger.ErrorContext(ctx, "client secrets were not sealed anew", "err", err)

@@ -187,6 +187,9 @@ func (a *Authorizer) Authorization() http.Handler {
 			a.fail(w, r, t, err)
 			return
 		}
+		if a.choseUpstream(w, r, t, params) {
+			return
+		}
 		ctx := r.Context()
 		if oauth.NamesDocument(params.Get("client_id")) { // the client may have to be fetched
 			ctx = httpx.WithRequester(ctx, httpx.ClientAddress(r, a.cfg.TrustedProxies))

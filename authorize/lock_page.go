@@ -88,11 +88,15 @@ func (a *Authorizer) LockTenantInfo() http.Handler {
 		if err != nil {
 			return err
 		}
+		upstreams, err := a.lockUpstreams(open)
+		if err != nil {
+			return err
+		}
 		preferred := t.Settings().DefaultDirectory
 		if !slices.ContainsFunc(databases, func(d lock.Database) bool { return d.Name == preferred }) {
 			preferred = ""
 		}
-		lock.WriteTenantInfo(w, databases, preferred)
+		lock.WriteTenantInfo(w, databases, upstreams, preferred)
 		return nil
 	})
 }
@@ -125,7 +129,11 @@ func (a *Authorizer) LockClientInfo() http.Handler {
 		if err != nil {
 			return err
 		}
-		lock.WriteClientInfo(w, client.ID, t.ID(), databases)
+		upstreams, err := a.lockUpstreams(usable)
+		if err != nil {
+			return err
+		}
+		lock.WriteClientInfo(w, client.ID, t.ID(), databases, upstreams)
 		return nil
 	})
 }

@@ -51,6 +51,10 @@ func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *reques
 				a.refuse(w, r, q, err)
 				return
 			}
+			if len(info.Domains) > 0 && len(usable) > 1 {
+				page.Realms = true
+				continue
+			}
 			page.Upstreams = append(page.Upstreams, UpstreamButton{ConnectionInfo{c.Name, info.Label}, info.IconURL})
 		}
 	}
@@ -59,7 +63,7 @@ func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *reques
 		return
 	}
 	// Lock has nothing to say where there is nothing that it knows.
-	if html := a.customPage(q); html != "" && len(page.Databases) > 0 && s.failure == "" && s.notice == "" {
+	if html := a.customPage(q); html != "" && (len(page.Databases) > 0 || len(page.Upstreams) > 0 || page.Realms) && s.failure == "" && s.notice == "" {
 		a.showLock(w, r, q, html, usable)
 		return
 	}
@@ -150,10 +154,20 @@ func (a *Authorizer) resets(c *store.Connection) bool {
 // another provider that the user chose.
 func (a *Authorizer) login(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, tx transaction, password string, state loginState) {
 	chosen := chooseConnection(usable, state.connection)
+	if state.connection == "" || chosen != nil && chosen.Strategy == connection.StrategyDatabase {
+		if realm := a.realmOf(usable, state.login); realm != nil {
+			// Whatever was typed as a password stays here, unlooked at.
+			a.sendUpstream(w, r, q, realm, strings.TrimSpace(state.login))
+			return
+		}
+	}
 	if chosen == nil {
 		// Either nothing can be used (any more), which the page says, or the form
 		// named a connection that this client may not use.
 		state.failure, state.status = "Choose a way to sign in.", http.StatusBadRequest
+		if strings.Contains(state.login, "@") {
+			state.failure = "Nobody signs in here with an email address of this domain."
+		}
 		a.showLogin(w, r, q, usable, state)
 		return
 	}

@@ -91,10 +91,13 @@ type LoginPage struct {
 	Databases   []ConnectionInfo
 	Hosts       []ConnectionInfo
 	Upstreams   []UpstreamButton
-	Selected    string // name of the connection chosen before
-	Login       string // what was typed before, or the request's login_hint
-	Failure     string
-	Notice      string
+	// Realms says that an email address alone may be enough: the domains of some lead to
+	// other providers. There may be no database then.
+	Realms   bool
+	Selected string // name of the connection chosen before
+	Login    string // what was typed before, or the request's login_hint
+	Failure  string
+	Notice   string
 	// Forgot says that a button with the name forgot, and any value, mails a link to
 	// whoever forgot the password.
 	Forgot bool

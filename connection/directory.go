@@ -149,6 +149,7 @@ type Directory struct {
 	passwords *passwords
 	strangers *strangers
 	upstreams *upstreams // nil: there are none
+	resealing resealing
 }
 
 // New checks cfg. It reads and writes no store and starts no goroutine.

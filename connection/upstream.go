@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/opkit/opkit/internal/seal"
 	"github.com/opkit/opkit/store"
 )
 
@@ -56,7 +57,7 @@ type Outbound interface{ Client() *http.Client }
 type upstreams struct {
 	client  *http.Client
 	keys    PublishedKeys
-	secrets secretBox
+	secrets *seal.Box
 	known   *documents
 }
 

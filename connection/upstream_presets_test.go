@@ -476,3 +476,46 @@ func FuzzPresetParsers(f *testing.F) {
 		}
 	})
 }
+
+// After the provider's secret was replaced, secrets of upstreams are sealed with the new
+// one, and still open.
+func TestUpstreamSecretsAreSealedAnew(t *testing.T) {
+	o := newOnline(t)
+	const options = `{"client_id":"id1","client_secret":"the client's secret","issuer":"https://op.example"}`
+	c := o.connect(StrategyOIDC, options)
+	former, current := []byte("a secret of at least thirty-two bytes"), []byte("another secret of at least 32 bytes")
+	node := func(secrets ...[]byte) *Directory {
+		return o.node(func(cfg *Config) { cfg.Secrets, cfg.Outbound, cfg.Keys = secrets, o.net, o.net })
+	}
+	opens := func(d *Directory) bool {
+		stored, err := d.cfg.Stores.Connections.Connection(t.Context(), tenant.DefaultID, c.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := upstreamOptionsOf(&stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret, err := d.openSecret(&stored, "client_secret", read.ClientSecret)
+		return err == nil && secret == "the client's secret"
+	}
+	if !opens(node(current, former)) || opens(node(current)) {
+		t.Fatal("the secret does not open as it should before")
+	}
+	for range 2 { // a second time there is nothing to do
+		if err := node(current, former).ResealSecrets(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stored, _ := o.cfg.Stores.Connections.Connection(t.Context(), tenant.DefaultID, c.ID)
+	if !opens(node(current)) || stored.Version != c.Version+1 {
+		t.Errorf("afterwards: version %d", stored.Version)
+	}
+	// Moved to another connection it does not open.
+	moved := stored
+	moved.ID = "con_other"
+	read, _ := upstreamOptionsOf(&moved)
+	if _, err := node(current).openSecret(&moved, "client_secret", read.ClientSecret); !errors.Is(err, ErrUpstreamFailed) {
+		t.Errorf("moved: %v", err)
+	}
+}

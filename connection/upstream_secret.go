@@ -12,12 +12,6 @@ import (
 // upstreamSecrets are the members that hold secrets of an upstream connection.
 var upstreamSecrets = []string{"client_secret", "app_secret"}
 
-// secretBox seals and opens.
-type secretBox interface {
-	SealString(plaintext []byte, context string) string
-	OpenString(sealed, context string) ([]byte, error)
-}
-
 // sealedOption is how a secret is kept among the options. A string in its place is one
 // that an administrator sent a moment ago.
 type sealedOption struct {

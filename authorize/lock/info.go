@@ -3,6 +3,7 @@ package lock
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 )
 
 // Database is what Lock is told of a database connection.
@@ -17,6 +18,44 @@ type Database struct {
 	MinPassword int
 	// MaxUsername is zero if the length of usernames is not limited.
 	MinUsername, MaxUsername int
+}
+
+// Upstream is what Lock is told of a connection to another provider.
+type Upstream struct {
+	Name, DisplayName, Strategy string
+	// Domains are those of the email addresses that lead there. Without one there is a
+	// button.
+	Domains []string
+}
+
+// social are the strategies for which Lock has buttons of their own.
+var social = []string{"apple", "github", "google-oauth2"}
+
+// strategy returns the one that Lock knows: by it, Lock decides what a connection looks
+// like.
+func (u *Upstream) strategy() string {
+	switch {
+	case len(u.Domains) == 0 && !slices.Contains(social, u.Strategy):
+		return "oauth2" // a button with the connection's name
+	case len(u.Domains) > 0 && u.Strategy != "waad" && u.Strategy != "auth0-oidc":
+		return "oidc"
+	}
+	return u.Strategy
+}
+
+// tenantUpstream is a connection to another provider on the tenant's information.
+type tenantUpstream struct {
+	Name        string   `json:"name"`
+	DisplayName string   `json:"displayName,omitempty"`
+	Strategy    string   `json:"strategy"`
+	Domains     []string `json:"domains,omitempty"`
+}
+
+// clientUpstream is one on a client's information.
+type clientUpstream struct {
+	Name        string   `json:"name"`
+	DisplayName string   `json:"display_name,omitempty"`
+	Domains     []string `json:"domain_aliases,omitempty"`
 }
 
 type usernameLength struct {
@@ -55,10 +94,12 @@ type tenantDatabase struct {
 // WriteTenantInfo answers with the connections of a tenant that are open to every
 // third-party application. defaultDirectory is the name of the one that is
 // preferred, empty for none.
-func WriteTenantInfo(w http.ResponseWriter, databases []Database, defaultDirectory string) {
+func WriteTenantInfo(w http.ResponseWriter, databases []Database, upstreams []Upstream, defaultDirectory string) {
 	var info struct {
 		Connections struct {
-			Database []tenantDatabase `json:"database"`
+			Database   []tenantDatabase `json:"database"`
+			Social     []tenantUpstream `json:"social,omitempty"`
+			Enterprise []tenantUpstream `json:"enterprise,omitempty"`
 		} `json:"connections"`
 		DefaultDirectory string `json:"defaultDirectory,omitempty"`
 	}
@@ -72,6 +113,14 @@ func WriteTenantInfo(w http.ResponseWriter, databases []Database, defaultDirecto
 		}
 		t.Validation.PasswordPolicy, t.Validation.Username = d.PasswordPolicy, d.username()
 		info.Connections.Database = append(info.Connections.Database, t)
+	}
+	for i := range upstreams {
+		u := &upstreams[i]
+		list := &info.Connections.Social
+		if len(u.Domains) > 0 {
+			list = &info.Connections.Enterprise
+		}
+		*list = append(*list, tenantUpstream{u.Name, u.DisplayName, u.strategy(), u.Domains})
 	}
 	writeScript(w, "Auth0.setTenant", info)
 }
@@ -91,12 +140,12 @@ type clientDatabase struct {
 }
 
 type strategy struct {
-	Name        string           `json:"name"`
-	Connections []clientDatabase `json:"connections"`
+	Name        string `json:"name"`
+	Connections []any  `json:"connections"` // clientDatabase or clientUpstream
 }
 
 // WriteClientInfo answers with the connections of one client.
-func WriteClientInfo(w http.ResponseWriter, clientID, tenant string, databases []Database) {
+func WriteClientInfo(w http.ResponseWriter, clientID, tenant string, databases []Database, upstreams []Upstream) {
 	info := struct {
 		ID         string     `json:"id"`
 		Tenant     string     `json:"tenant"`
@@ -116,6 +165,15 @@ func WriteClientInfo(w http.ResponseWriter, clientID, tenant string, databases [
 		}
 		c.Validation.Username = d.username()
 		info.Strategies[0].Connections = append(info.Strategies[0].Connections, c)
+	}
+	for i := range upstreams {
+		u := &upstreams[i]
+		at := slices.IndexFunc(info.Strategies, func(s strategy) bool { return s.Name == u.strategy() })
+		if at < 0 {
+			at = len(info.Strategies)
+			info.Strategies = append(info.Strategies, strategy{Name: u.strategy()})
+		}
+		info.Strategies[at].Connections = append(info.Strategies[at].Connections, clientUpstream{u.Name, u.DisplayName, u.Domains})
 	}
 	writeScript(w, "Auth0.setClient", info)
 }

@@ -109,6 +109,13 @@ func (b *Box) Current(sealed []byte, context string) bool {
 	return err == nil
 }
 
+// CurrentString is Current for what SealString returned.
+func (b *Box) CurrentString(sealed, context string) bool {
+	only := Box{current: b.current}
+	_, err := only.OpenString(sealed, context)
+	return err == nil
+}
+
 // Strict decoding: base64 with stray trailing bits would give one sealed value
 // several spellings.
 var encoding = base64.RawURLEncoding.Strict()

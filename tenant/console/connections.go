@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 )
@@ -12,10 +13,53 @@ type connectionView struct {
 	Strategy           string   `json:"strategy"`
 	IsDomainConnection bool     `json:"is_domain_connection"`
 	EnabledClients     []string `json:"enabled_clients"`
+	// Options are shown as far as they say where users sign in. Secrets are not among
+	// what the management API answers.
+	Options struct {
+		Issuer           string   `json:"issuer"`
+		DiscoveryURL     string   `json:"discovery_url"`
+		AuthorizationURL string   `json:"authorizationURL"`
+		Domain           string   `json:"domain"`
+		TenantDomain     string   `json:"tenant_domain"`
+		DomainAliases    []string `json:"domain_aliases"`
+	} `json:"options"`
+}
+
+// Kind says in words what the connection is.
+func (c *connectionView) Kind() string {
+	switch c.Strategy {
+	case "auth0":
+		return "database"
+	case "host":
+		return "login of the application"
+	case "oidc":
+		return "OpenID Provider"
+	case "oauth2":
+		return "OAuth 2.0 server"
+	case "google-oauth2":
+		return "Google"
+	case "waad":
+		return "Microsoft Entra ID"
+	case "github":
+		return "GitHub"
+	case "apple":
+		return "Apple"
+	case "auth0-oidc":
+		return "Auth0"
+	case "keycloak":
+		return "Keycloak"
+	}
+	return c.Strategy
+}
+
+// At says where users sign in, empty if the kind says it.
+func (c *connectionView) At() string {
+	o := &c.Options
+	return cmp.Or(o.Issuer, o.DiscoveryURL, o.AuthorizationURL, o.Domain, o.TenantDomain)
 }
 
 type connectionsPage struct {
-	Connections []connectionView
+	Connections []*connectionView
 	MayChange   bool
 }
 
