@@ -82,6 +82,8 @@ type Family struct {
 	ClientID string `json:"client_id"`
 	// SID is the public identifier of the session that asked for it.
 	SID string `json:"sid,omitempty"`
+	// Offline says that the code gave a refresh token. It never changes.
+	Offline bool `json:"offline,omitempty"`
 	// Generation is the number of the refresh token that is valid now, from 0.
 	Generation int64     `json:"generation"`
 	CreatedAt  time.Time `json:"created_at"`
@@ -124,6 +126,13 @@ type FamilyStore interface {
 	RevokeFamilies(ctx context.Context, tenant string, filter FamilyFilter, until, now time.Time) (int, error)
 	// CollectFamilies removes at most limit expired families and returns how many.
 	CollectFamilies(ctx context.Context, now time.Time, limit int) (int, error)
+}
+
+// FamilyLister lists families of a [FamilyStore]. Nothing that decides security needs
+// it: it is for people who look at what there is.
+type FamilyLister interface {
+	// UserFamilies lists a user's families that are neither revoked nor expired.
+	UserFamilies(ctx context.Context, tenant, user string, page Page, now time.Time) ([]Family, error)
 }
 
 // GrantFamilyStore keeps grants and families together, because StartFamily,

@@ -29,6 +29,10 @@ type Stores struct {
 	// UserAdmin is optional: without it opkit never changes users.
 	UserAdmin UserAdmin
 
+	// FamilyLister is optional, and lists the families of Grants: without it
+	// administrators can revoke the refresh tokens of a user, and not see them.
+	FamilyLister FamilyLister
+
 	// Events is optional: without it there is no log that administrators can read.
 	Events EventStore
 }

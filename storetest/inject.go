@@ -60,6 +60,9 @@ func Inject(s store.Stores, f Faults) store.Stores {
 	if s.Tickets != nil {
 		s.Tickets = faultyTickets{s.Tickets, f}
 	}
+	if s.FamilyLister != nil {
+		s.FamilyLister = faultyFamilyLister{s.FamilyLister, f}
+	}
 	if s.Events != nil {
 		s.Events = faultyEvents{s.Events, f}
 	}
@@ -401,6 +404,15 @@ func (x faultyTickets) DeleteTicket(ctx context.Context, tenant, kind string, id
 
 func (x faultyTickets) CollectTickets(ctx context.Context, now time.Time, limit int) (int, error) {
 	return answer(ctx, x.f, "CollectTickets", func() (int, error) { return x.in.CollectTickets(ctx, now, limit) })
+}
+
+type faultyFamilyLister struct {
+	in store.FamilyLister
+	f  Faults
+}
+
+func (x faultyFamilyLister) UserFamilies(ctx context.Context, tenant, user string, page store.Page, now time.Time) ([]store.Family, error) {
+	return answer(ctx, x.f, "UserFamilies", func() ([]store.Family, error) { return x.in.UserFamilies(ctx, tenant, user, page, now) })
 }
 
 type faultyEvents struct {

@@ -10,8 +10,8 @@ import (
 // any data each time it is called; it uses t.Cleanup to close them.
 //
 // Users are checked only if UserAdmin is set, because otherwise the kit cannot
-// create any: see [RunUserStore]. ClientSweeper and Events are checked only if they
-// are set.
+// create any: see [RunUserStore]. ClientSweeper, FamilyLister and Events are checked
+// only if they are set.
 func Run(t *testing.T, newStores func(t *testing.T) store.Stores, opts *Options[store.Stores]) {
 	t.Run("Stores", func(t *testing.T) {
 		if err := newStores(t).Validate(); err != nil {
@@ -38,6 +38,12 @@ func Run(t *testing.T, newStores func(t *testing.T) store.Stores, opts *Options[
 	})
 	runPart(t, "Sessions", newStores, opts, RunSessions, func(s store.Stores) store.SessionStore { return s.Sessions })
 	runPart(t, "Grants", newStores, opts, RunGrants, func(s store.Stores) store.GrantFamilyStore { return s.Grants })
+	runPart(t, "FamilyLister", newStores, opts, RunFamilyLister, func(s store.Stores) ListedFamilies {
+		return struct {
+			store.GrantFamilyStore
+			store.FamilyLister
+		}{s.Grants, s.FamilyLister}
+	})
 	runPart(t, "Events", newStores, opts, RunEvents, func(s store.Stores) store.EventStore { return s.Events })
 	runPart(t, "Tickets", newStores, opts, RunTickets, func(s store.Stores) store.TicketStore { return s.Tickets })
 }
@@ -55,6 +61,8 @@ func runPart[S any](t *testing.T, name string, newStores func(t *testing.T) stor
 			t.Skip("Stores.UserAdmin is nil: use RunUserStore")
 		case name == "ClientSweeper" && whole.ClientSweeper == nil:
 			t.Skip("Stores.ClientSweeper is nil")
+		case name == "FamilyLister" && whole.FamilyLister == nil:
+			t.Skip("Stores.FamilyLister is nil")
 		case name == "Events" && whole.Events == nil:
 			t.Skip("Stores.Events is nil")
 		}

@@ -85,6 +85,7 @@ func TestChecksAreNamedAndExplained(t *testing.T) {
 	describe(t, "Sessions", sessionChecks(), append(records, 4, 5)...)
 	describe(t, "Grants", grantFamilyChecks(), all...)
 	describe(t, "Tickets", ticketChecks(), all...)
+	describe(t, "FamilyLister", familyListerChecks(), 1, 2, 5, 9, 12)
 	describe(t, "Events", eventChecks(), 1, 2, 4, 5, 6, 9, 10, 12) // none is ever deleted by name
 }
 
@@ -123,6 +124,7 @@ func TestCancellationCoversEveryMethod(t *testing.T) {
 	covered[store.SessionStore](t, sessions.calls(s, store.Session{}))
 	covered[store.GrantFamilyStore](t, append(grants.calls(s, store.Grant{}), families.calls(s, store.Family{})...))
 	covered[store.TicketStore](t, tickets.calls(s, store.Ticket{}))
+	covered[store.FamilyLister](t, familyListerCalls(s, store.Family{}))
 	covered[store.EventStore](t, events.calls(s, store.Event{}))
 }
 

@@ -193,6 +193,20 @@ func (s *Store) RevokeFamilies(ctx context.Context, tenant string, filter store.
 	}), nil
 }
 
+// UserFamilies implements [store.FamilyLister].
+func (s *Store) UserFamilies(ctx context.Context, tenant, user string, p store.Page, now time.Time) ([]store.Family, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	wanted := func(f *familyRow) bool { return f.RevokedAt.IsZero() && s.familyLive(f, now) }
+	rows := s.families.page(familiesOfUser, group{tenant, user}, familyID, p, wanted)
+	found := make([]store.Family, len(rows))
+	for i, row := range rows {
+		found[i] = row.Family
+	}
+	return found, nil
+}
+
 // CollectFamilies implements [store.FamilyStore].
 func (s *Store) CollectFamilies(ctx context.Context, now time.Time, limit int) (int, error) {
 	if err := ctx.Err(); err != nil {

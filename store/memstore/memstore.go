@@ -58,6 +58,7 @@ func (s *Store) Stores() store.Stores {
 		Tickets:       s,
 		ClientSweeper: s,
 		UserAdmin:     s,
+		FamilyLister:  s,
 		Events:        s,
 	}
 }

@@ -76,6 +76,7 @@ func New(cfg Config) (*Store, error) {
 		Sessions:      newSessions(db),
 		Grants:        grants,
 		Tickets:       newTickets(db),
+		FamilyLister:  grants,
 		Events:        newEvents(db),
 	}}, nil
 }

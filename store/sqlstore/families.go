@@ -10,23 +10,24 @@ import (
 
 type families struct {
 	start, get, rotate, getGranted, revoke, collect *statement
+	ofUser                                          *statement
 	revokeAll                                       filter
 }
 
 func newFamilies(db *database) families {
 	const columns = `tenant_id, id, grant_id, user_id, client_id, sid, generation,
-		created_at, rotated_at, revoked_at, expires_at`
+		created_at, rotated_at, revoked_at, expires_at, offline`
 	return families{
 		// The grant's existence and the code's single use are decided in one
 		// statement: there is nothing between the two to race with. The grant stays
 		// locked until the family is there, so that DeleteGrant finds it.
 		start: db.write("start family", `
 			INSERT INTO {prefix}families AS f (`+columns+`)
-			SELECT g.tenant_id, ?2, g.id, ?4, ?5, ?6, 0, ?7, NULL, NULL, ?8
+			SELECT g.tenant_id, ?2, g.id, ?4, ?5, ?6, 0, ?7, NULL, NULL, ?8, ?10
 			FROM {prefix}grants AS g WHERE g.tenant_id = ?1 AND g.id = ?3 {lock}
 			ON CONFLICT (tenant_id, id) DO UPDATE SET grant_id = excluded.grant_id, user_id = excluded.user_id,
 				client_id = excluded.client_id, sid = excluded.sid, generation = 0, created_at = excluded.created_at,
-				rotated_at = NULL, revoked_at = NULL, expires_at = excluded.expires_at
+				rotated_at = NULL, revoked_at = NULL, expires_at = excluded.expires_at, offline = excluded.offline
 			WHERE f.expires_at <= ?9`),
 		get: db.read("read family", `
 			SELECT `+columns+` FROM {prefix}families
@@ -45,6 +46,9 @@ func newFamilies(db *database) families {
 				expires_at = CASE WHEN expires_at < ?3 THEN ?3 ELSE expires_at END
 			WHERE tenant_id = ?1 AND id = ?2 AND expires_at > ?4`),
 		collect: db.collect("collect families", "families", "tenant_id, id"),
+		ofUser: db.read("list families of user", `
+			SELECT `+columns+` FROM {prefix}families
+			WHERE tenant_id = ?1 AND user_id = ?2 AND id > ?3 AND revoked_at IS NULL AND expires_at > ?4 ORDER BY id LIMIT ?5`),
 		revokeAll: newFilter(3, []string{"sid", "user_id", "client_id"}, func(conditions string) *statement {
 			if conditions == "" {
 				return nil // an empty filter selects nothing
@@ -59,14 +63,16 @@ func newFamilies(db *database) families {
 
 func scanFamily(r row) (store.Family, error) {
 	var f store.Family
+	var offline int64
 	err := r.Scan(&f.TenantID, &f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.SID, &f.Generation,
-		timeColumn{&f.CreatedAt}, timeColumn{&f.RotatedAt}, timeColumn{&f.RevokedAt}, timeColumn{&f.ExpiresAt})
+		timeColumn{&f.CreatedAt}, timeColumn{&f.RotatedAt}, timeColumn{&f.RevokedAt}, timeColumn{&f.ExpiresAt}, &offline)
+	f.Offline = offline != 0
 	return f, err
 }
 
 func (s *families) StartFamily(ctx context.Context, f store.Family, now time.Time) (store.Family, error) {
 	n, err := s.start.exec(ctx, f.TenantID, f.ID, f.GrantID, f.UserID, f.ClientID, f.SID,
-		micros(f.CreatedAt), micros(f.ExpiresAt), micros(now))
+		micros(f.CreatedAt), micros(f.ExpiresAt), micros(now), number(f.Offline))
 	if err != nil {
 		return store.Family{}, err
 	}
@@ -116,6 +122,10 @@ func (s *families) RevokeFamilies(ctx context.Context, tenant string, filter sto
 	revoke, args := s.revokeAll.with([]string{filter.SID, filter.UserID, filter.ClientID}, tenant, micros(until), micros(now))
 	n, err := revoke.exec(ctx, args...)
 	return int(n), err
+}
+
+func (s *families) UserFamilies(ctx context.Context, tenant, user string, page store.Page, now time.Time) ([]store.Family, error) {
+	return queryAll(ctx, s.ofUser, scanFamily, tenant, user, s.ofUser.after(page), micros(now), page.Size())
 }
 
 func (s *families) CollectFamilies(ctx context.Context, now time.Time, limit int) (int, error) {

@@ -142,6 +142,7 @@ func everyCall(ctx context.Context, s store.Stores) []error {
 
 		get(s.Grants.StartFamily(ctx, family, now)),
 		get(s.Grants.Family(ctx, "t", id, now)),
+		get(s.FamilyLister.UserFamilies(ctx, "t", userOf(9), store.Page{Limit: 50}, now)),
 		get(s.Grants.RotateFamily(ctx, "t", id, 0, later, now)),
 		get(s.Grants.RotateFamily(ctx, "t", id, 0, later, now)), // too late, which is looked into
 		s.Grants.RevokeFamily(ctx, "t", id, later, now),
