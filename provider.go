@@ -361,6 +361,24 @@ func (p *Provider) StatisticsAPI() http.Handler {
 	return p.limited(httpx.CORS(p.tenants.StatisticsHandler(), http.MethodGet))
 }
 
+// SessionsAPI serves the management of one session (/api/v2/sessions/{id} and
+// /api/v2/sessions/{id}/revoke).
+func (p *Provider) SessionsAPI() http.Handler {
+	return p.limited(httpx.CORS(p.browser.SessionsManagement(), http.MethodGet, http.MethodPost, http.MethodDelete))
+}
+
+// RefreshTokensAPI serves the management of one chain of refresh tokens
+// (/api/v2/refresh-tokens/{id}).
+func (p *Provider) RefreshTokensAPI() http.Handler {
+	return p.limited(httpx.CORS(p.tokens.RefreshTokensManagement(), http.MethodGet, http.MethodDelete))
+}
+
+// UserRefreshTokensAPI serves the management of a user's refresh tokens
+// (/api/v2/users/{id}/refresh-tokens).
+func (p *Provider) UserRefreshTokensAPI() http.Handler {
+	return p.limited(httpx.CORS(p.tokens.UserRefreshTokensManagement(), http.MethodGet, http.MethodDelete))
+}
+
 // ResourceServersAPI serves the management of APIs (/api/v2/resource-servers and
 // /api/v2/resource-servers/{id}).
 func (p *Provider) ResourceServersAPI() http.Handler {

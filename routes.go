@@ -93,6 +93,10 @@ func newRoutes(p *Provider) *routes {
 		rt.byAction[[2]string{e.Management + "/connections/", "/clients"}] = p.ConnectionClientsAPI()
 		rt.byAction[[2]string{e.Management + "/connections/", "/status"}] = p.ConnectionStatusAPI()
 		rt.byAction[[2]string{e.Management + "/users/", "/logs"}] = p.UserLogsAPI()
+		rt.byAction[[2]string{e.Management + "/users/", "/refresh-tokens"}] = p.UserRefreshTokensAPI()
+		rt.byID[e.Management+"/refresh-tokens/"] = p.RefreshTokensAPI()
+		rt.byID[e.Management+"/sessions/"] = p.SessionsAPI()
+		rt.byAction[[2]string{e.Management + "/sessions/", "/revoke"}] = p.SessionsAPI()
 		rt.byAction[[2]string{e.Management + "/clients/", "/rotate-secret"}] = p.ClientSecretRotationAPI()
 	}
 	return rt

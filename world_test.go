@@ -164,6 +164,10 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/o/manage/connections/{id}/clients", p.ConnectionClientsAPI())
 		mux.Handle("/o/manage/connections/{id}/status", p.ConnectionStatusAPI())
 		mux.Handle("/o/manage/users/{id}/logs", p.UserLogsAPI())
+		mux.Handle("/o/manage/users/{id}/refresh-tokens", p.UserRefreshTokensAPI())
+		mux.Handle("/o/manage/refresh-tokens/{id}", p.RefreshTokensAPI())
+		mux.Handle("/o/manage/sessions/{id}", p.SessionsAPI())
+		mux.Handle("/o/manage/sessions/{id}/revoke", p.SessionsAPI())
 		mux.Handle("/o/manage/stats/hourly", p.StatisticsAPI())
 		mux.Handle("/.well-known/openid-configuration", p.Metadata())
 		mux.Handle("/.well-known/oauth-authorization-server", p.Metadata())
@@ -222,7 +226,7 @@ func (w *world) populate(ready bool) {
 			"update:client_keys", "read:clients", "create:clients", "update:clients", "delete:clients",
 			"read:resource_servers", "create:resource_servers", "update:resource_servers", "delete:resource_servers",
 			"read:client_grants", "create:client_grants", "update:client_grants", "delete:client_grants",
-			"read:grants", "delete:grants", "read:sessions", "delete:sessions", "read:logs", "read:users", "create:users", "update:users", "delete:users"},
+			"read:grants", "delete:grants", "read:sessions", "delete:sessions", "read:refresh_tokens", "delete:refresh_tokens", "read:logs", "read:users", "create:users", "update:users", "delete:users"},
 	})
 	must(err)
 	if ready {

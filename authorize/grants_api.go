@@ -156,7 +156,8 @@ func (a *Authorizer) UserSessionsManagement() http.Handler {
 
 // sessionView is a session on the wire. What the browser holds cannot be made of it.
 type sessionView struct {
-	ID              string          `json:"id"` // the sid of tokens
+	ID              string          `json:"id"`
+	SID             string          `json:"sid"` // that of tokens, if users' subjects are public
 	UserID          string          `json:"user_id"`
 	ConnectionID    string          `json:"connection_id,omitempty"`
 	CreatedAt       time.Time       `json:"created_at"`
@@ -174,7 +175,7 @@ const maxSessions = 100
 
 func viewSession(s *store.Session) sessionView {
 	v := sessionView{
-		ID: s.SID, UserID: s.UserID, ConnectionID: s.ConnectionID, CreatedAt: s.CreatedAt, AuthenticatedAt: s.AuthenticatedAt,
+		ID: management.SessionID(s.UserID, s.SID), SID: s.SID, UserID: s.UserID, ConnectionID: s.ConnectionID, CreatedAt: s.CreatedAt, AuthenticatedAt: s.AuthenticatedAt,
 		ExpiresAt: s.ExpiresAt, AMR: s.AMR, Clients: []sessionClient{},
 	}
 	for _, id := range s.ClientIDs {

@@ -51,6 +51,8 @@ var managementScopes = []store.APIScope{
 	{Value: ScopeDeleteGrants, Description: "Revoke what users allowed to clients"},
 	{Value: ScopeReadSessions, Description: "Read the sessions of users"},
 	{Value: ScopeDeleteSessions, Description: "End the sessions of users"},
+	{Value: ScopeReadRefreshTokens, Description: "Read which refresh tokens users' applications have"},
+	{Value: ScopeDeleteRefreshTokens, Description: "Revoke refresh tokens"},
 	{Value: ScopeReadLogs, Description: "Read the log of events"},
 	{Value: ScopeReadResourceServers, Description: "Read APIs"},
 	{Value: ScopeCreateResourceServers, Description: "Create APIs"},

@@ -124,7 +124,7 @@ func TestTheManagementAPIIsBuiltIn(t *testing.T) {
 		tenant.ScopeUpdateClientKeys,
 		tenant.ScopeReadClients, tenant.ScopeCreateClients, tenant.ScopeUpdateClients, tenant.ScopeDeleteClients,
 		tenant.ScopeReadUsers, tenant.ScopeCreateUsers, tenant.ScopeUpdateUsers, tenant.ScopeDeleteUsers,
-		tenant.ScopeReadGrants, tenant.ScopeDeleteGrants, tenant.ScopeReadSessions, tenant.ScopeDeleteSessions, tenant.ScopeReadLogs,
+		tenant.ScopeReadGrants, tenant.ScopeDeleteGrants, tenant.ScopeReadSessions, tenant.ScopeDeleteSessions, tenant.ScopeReadRefreshTokens, tenant.ScopeDeleteRefreshTokens, tenant.ScopeReadLogs,
 		tenant.ScopeReadResourceServers, tenant.ScopeCreateResourceServers, tenant.ScopeUpdateResourceServers, tenant.ScopeDeleteResourceServers,
 		tenant.ScopeReadClientGrants, tenant.ScopeCreateClientGrants, tenant.ScopeUpdateClientGrants, tenant.ScopeDeleteClientGrants,
 	}

@@ -47,6 +47,9 @@ const (
 	ScopeReadSessions   = "read:sessions"
 	ScopeDeleteSessions = "delete:sessions"
 
+	ScopeReadRefreshTokens   = "read:refresh_tokens"
+	ScopeDeleteRefreshTokens = "delete:refresh_tokens"
+
 	ScopeReadLogs = "read:logs"
 
 	ScopeReadResourceServers   = "read:resource_servers"

@@ -103,7 +103,7 @@ func (i *Issuer) redeemCode(ctx context.Context, r *request) (*response, error) 
 	}
 	family, err := i.stores.Grants.StartFamily(ctx, store.Family{
 		TenantID: r.tenant.ID(), ID: c.family, GrantID: a.GrantID, UserID: a.UserID, ClientID: a.ClientID, SID: a.SID,
-		CreatedAt: r.now,
+		Offline: offline, CreatedAt: r.now,
 		ExpiresAt: later(i.familyExpiry(r.now, m.lifetime, refreshUntil), c.expires),
 	}, r.now)
 	switch {

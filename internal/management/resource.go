@@ -54,6 +54,10 @@ func PathOwner(r *http.Request) string {
 	return ""
 }
 
+// PathVerb returns the last segment of a request's path: the revoke of
+// /sessions/{id}/revoke, or what may be an identifier.
+func PathVerb(r *http.Request) string { return path.Base(r.URL.Path) }
+
 // maxIdentifier bounds the identifiers that [OwnerID] and [Filter] accept.
 const maxIdentifier = 1 << 10
 
