@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Stores names the store for each concern. Required fields must not be nil; an
@@ -37,12 +38,13 @@ type Stores struct {
 	Events EventStore
 }
 
-// Validate returns an error that names every required field that is nil.
+// Validate returns an error of one line that names every required field that is nil.
 func (s Stores) Validate() error {
-	var errs []error
+	var missing []string
+	required := 0
 	require := func(name string, isNil bool) {
-		if isNil {
-			errs = append(errs, fmt.Errorf("store: Stores.%s is required", name))
+		if required++; isNil {
+			missing = append(missing, "Stores."+name)
 		}
 	}
 	require("Tenants", s.Tenants == nil)
@@ -55,5 +57,13 @@ func (s Stores) Validate() error {
 	require("Sessions", s.Sessions == nil)
 	require("Grants", s.Grants == nil)
 	require("Tickets", s.Tickets == nil)
-	return errors.Join(errs...)
+	switch len(missing) {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("store: %s is required", missing[0])
+	case required:
+		return errors.New("store: Stores is empty: give it those of memstore.New().Stores(), of package sqlstore, or your own")
+	}
+	return fmt.Errorf("store: %s are required", strings.Join(missing, ", "))
 }

@@ -15,26 +15,31 @@ func TestValidateNamesWhatIsMissing(t *testing.T) {
 	optional := map[string]bool{"ClientSweeper": true, "UserAdmin": true, "Events": true, "FamilyLister": true}
 	of := reflect.TypeFor[store.Stores]()
 	nothing := store.Stores{}.Validate()
-	if nothing == nil {
-		t.Fatal("no store at all is no error")
+	if nothing == nil || strings.Contains(nothing.Error(), "\n") || !strings.Contains(nothing.Error(), "Stores is empty: ") || strings.Contains(nothing.Error(), "Tenants") {
+		t.Errorf("no store at all: %v", nothing)
 	}
+	var required []string
 	for i := range of.NumField() {
 		name := of.Field(i).Name
 		stores := memstore.New().Stores()
 		reflect.ValueOf(&stores).Elem().Field(i).SetZero()
 		err := stores.Validate()
 		if optional[name] {
-			if err != nil || strings.Contains(nothing.Error(), "Stores."+name+" ") {
+			if err != nil {
 				t.Errorf("the optional %s is demanded: %v", name, err)
 			}
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), "Stores."+name+" ") || strings.Count(err.Error(), "\n") != 0 {
+		if err == nil || err.Error() != "store: Stores."+name+" is required" {
 			t.Errorf("without %s the error is %v", name, err)
 		}
-		if !strings.Contains(nothing.Error(), "Stores."+name+" ") {
-			t.Errorf("without any store the error does not name %s", name)
-		}
+		required = append(required, name)
+	}
+	// All but the first.
+	only := store.Stores{Tenants: memstore.New().Stores().Tenants}
+	want := "store: Stores." + strings.Join(required[1:], ", Stores.") + " are required"
+	if err := only.Validate(); required[0] != "Tenants" || err == nil || err.Error() != want {
+		t.Errorf("with one store: %v, want %s", err, want)
 	}
 }
 

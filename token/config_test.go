@@ -20,7 +20,8 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for want, change := range map[string]func(*Config){
 		"Stores.Grants":       func(c *Config) { c.Stores.Grants = nil },
-		"Stores.Users":        func(c *Config) { c.Stores = store.Stores{} },
+		"Stores.Users":        func(c *Config) { c.Stores.Users = nil },
+		"Stores is empty":     func(c *Config) { c.Stores = store.Stores{} },
 		"Tenants":             func(c *Config) { c.Tenants = nil },
 		"Connections":         func(c *Config) { c.Connections = nil },
 		"ClientAuth":          func(c *Config) { c.ClientAuth = nil },

@@ -15,6 +15,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/opkit/opkit/examples/internal/listen"
 )
 
 // The default flags. config.json names them too.
@@ -116,7 +118,7 @@ func listenLoopback(addr string) (net.Listener, error) {
 	if !tcp.IP.IsLoopback() {
 		return nil, fmt.Errorf("-addr %s: not a loopback address", addr)
 	}
-	return net.ListenTCP("tcp", tcp)
+	return listen.On(tcp.String(), "-addr")
 }
 
 // tlsConfig offers what BCP 195 (RFC 9325 §4.2) recommends: TLS 1.3, and for 1.2

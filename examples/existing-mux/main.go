@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"strings"
 	"time"
 
+	"github.com/opkit/opkit/examples/internal/listen"
 	"github.com/opkit/opkit/token"
 )
 
@@ -32,7 +32,7 @@ func main() {
 }
 
 func run(ctx context.Context, addr string) error {
-	listener, err := net.Listen("tcp", addr)
+	listener, err := listen.On(addr, "-addr")
 	if err != nil {
 		return err
 	}

@@ -7,13 +7,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
+	"github.com/opkit/opkit/examples/internal/listen"
 	"github.com/opkit/opkit/store/sqlstore/sqltest/pgtest"
 )
 
@@ -62,7 +62,7 @@ func run(ctx context.Context, addr string, nodes int, cfg nodeConfig) (err error
 		defer func() { err = errors.Join(err, server.Stop()) }()
 		cfg.Postgres = server.URL("postgres")
 	}
-	listener, err := net.Listen("tcp", addr)
+	listener, err := listen.On(addr, "-addr")
 	if err != nil {
 		return err
 	}

@@ -26,25 +26,37 @@ import (
 	"github.com/opkit/opkit/examples/internal/chromium"
 )
 
-// A release of Lock, as the page asks for it and as the registry has it.
+// A release of Lock, as the page asks for it. Which packages it is made of is locked in
+// testdata: on the registry Lock is in many files, which have to be bundled, and the
+// version of the reference page was written for another React than its package accepts
+// by now.
 type release struct {
-	name     string
-	packages []string // of npm, the first is Lock
+	name string
 
 	once sync.Once
 	file string
 	err  error
 }
 
-// On the registry Lock is in many files, which have to be bundled. The version of the
-// reference page was written for another React than its package accepts by now.
 var (
-	lock10 = &release{
-		name:     "10.7",
-		packages: []string{"auth0-lock@10.7.3", "react@15.7.0", "react-dom@15.7.0", "react-addons-css-transition-group@15.6.2", "util@0.12.5", "events@3.3.0"},
-	}
-	lock14 = &release{name: "14", packages: []string{"auth0-lock@latest", "core-js@3"}}
+	lock10 = &release{name: "lock-10.7"}
+	lock14 = &release{name: "lock-14"}
 )
+
+// install fetches the packages that a directory of testdata locks, and returns where they
+// are.
+func install(npm, name string) (dir string, err error) {
+	dir = filepath.Join(bundles, name)
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", name))); err != nil {
+		return "", err
+	}
+	cmd := exec.Command(npm, "ci", "--prefix", dir, "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+	cmd.Env = append(os.Environ(), "NPM_CONFIG_UPDATE_NOTIFIER=false")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return dir, nil
+}
 
 // bundle returns the file that the page would get from the content delivery network.
 func (l *release) bundle(t *testing.T) string {
@@ -54,15 +66,8 @@ func (l *release) bundle(t *testing.T) string {
 		notRun(t, "npm is not installed")
 	}
 	l.once.Do(func() {
-		dir := filepath.Join(bundles, l.name)
-		if l.err = os.MkdirAll(dir, 0o700); l.err != nil {
-			return
-		}
-		install := append([]string{"install", "--prefix", dir, "--no-save", "--no-audit", "--no-fund", "--no-package-lock",
-			"--ignore-scripts", "--loglevel=error", "esbuild@0.28.2"}, l.packages...)
-		var out []byte
-		if out, l.err = exec.Command(npm, install...).CombinedOutput(); l.err != nil {
-			l.err = fmt.Errorf("%w: %s", l.err, out)
+		var dir string
+		if dir, l.err = install(npm, l.name); l.err != nil {
 			return
 		}
 		modules := filepath.Join(dir, "node_modules")
@@ -72,8 +77,9 @@ func (l *release) bundle(t *testing.T) string {
 		l.file = filepath.Join(dir, "lock.min.js")
 		build := []string{filepath.Join(modules, "auth0-lock/lib/browser.js"), "--bundle", "--minify", "--format=iife", "--main-fields=browser,main", "--banner:js=var process={env:{},nextTick:(f,...a)=>setTimeout(f,0,...a)};", "--define:global=window",
 			`--define:process.env.NODE_ENV="production"`, "--outfile=" + l.file, "--log-level=error"}
-		if out, l.err = exec.Command(filepath.Join(modules, ".bin/esbuild"), build...).CombinedOutput(); l.err != nil {
-			l.err = fmt.Errorf("%w: %s", l.err, out)
+		out, err := exec.Command(filepath.Join(modules, ".bin/esbuild"), build...).CombinedOutput()
+		if err != nil {
+			l.err = fmt.Errorf("%w: %s", err, out)
 		}
 	})
 	if l.err != nil {

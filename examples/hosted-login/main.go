@@ -23,6 +23,7 @@ import (
 	"github.com/opkit/opkit"
 	"github.com/opkit/opkit/authorize"
 	"github.com/opkit/opkit/connection"
+	"github.com/opkit/opkit/examples/internal/listen"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/store/memstore"
 	"github.com/opkit/opkit/tenant"
@@ -52,7 +53,7 @@ func main() {
 }
 
 func run(ctx context.Context, addr string) error {
-	listener, err := net.Listen("tcp", addr)
+	listener, err := listen.On(addr, "-addr")
 	if err != nil {
 		return err
 	}

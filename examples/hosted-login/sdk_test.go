@@ -64,12 +64,7 @@ func sdkFile(t *testing.T, file string) string {
 		notRun(t, "npm is not installed")
 	}
 	sdkModules.Do(func() {
-		sdkModules.dir = filepath.Join(bundles, "sdks")
-		out, err := exec.Command(npm, "install", "--prefix", sdkModules.dir, "--no-save", "--no-audit", "--no-fund", "--no-package-lock",
-			"--ignore-scripts", "--loglevel=error", "@auth0/auth0-spa-js@2", "oidc-client-ts@3").CombinedOutput()
-		if err != nil {
-			sdkModules.err = fmt.Errorf("%w: %s", err, out)
-		}
+		sdkModules.dir, sdkModules.err = install(npm, "sdks")
 	})
 	if sdkModules.err != nil {
 		notRun(t, "the SDKs could not be installed: "+sdkModules.err.Error())

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
+	"github.com/opkit/opkit/examples/internal/listen"
 	"github.com/opkit/opkit/store/memstore"
 )
 
@@ -30,11 +30,11 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("management", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	addr := flags.String("addr", "127.0.0.1:8095", "`address` to listen on")
+	addr := flags.String("addr", "127.0.0.1:8093", "`address` to listen on")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", *addr)
+	listener, err := listen.On(*addr, "-addr")
 	if err != nil {
 		return err
 	}

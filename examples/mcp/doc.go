@@ -3,7 +3,7 @@
 //
 //	go run ./examples/mcp
 //
-// Point an MCP client at http://127.0.0.1:8090/mcp. It finds out by itself where to
+// Point an MCP client at http://127.0.0.1:8092/mcp. It finds out by itself where to
 // register (or publishes its metadata at its client_id), sends the user to the login
 // page, and calls tools with a token that is good for this server alone. The tool
 // add_note needs more than the others: the client asks the user again (step-up).

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/opkit/opkit"
+	"github.com/opkit/opkit/examples/internal/listen"
 )
 
 const (
@@ -36,11 +36,11 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("mcp", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	addr := flags.String("addr", "127.0.0.1:8090", "`address` to listen on")
+	addr := flags.String("addr", "127.0.0.1:8092", "`address` to listen on")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", *addr)
+	listener, err := listen.On(*addr, "-addr")
 	if err != nil {
 		return err
 	}

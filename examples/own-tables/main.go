@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/opkit/opkit"
 	"github.com/opkit/opkit/connection"
+	"github.com/opkit/opkit/examples/internal/listen"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
@@ -68,7 +68,7 @@ func run(ctx context.Context, addr string, at places) (err error) {
 	if err := enrol(ctx, library); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", addr)
+	listener, err := listen.On(addr, "-addr")
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,8 @@ var installed struct {
 	out []byte
 }
 
-// nodeModules returns a node_modules directory with what the page's JavaScript
-// uses.
+// nodeModules returns a node_modules directory with what the page's JavaScript uses, in
+// the versions that testdata/npm locks.
 func nodeModules(t *testing.T) string {
 	t.Helper()
 	npm := need(t, "npm")
@@ -38,14 +38,17 @@ func nodeModules(t *testing.T) string {
 		t.Fatal(binary.err)
 	}
 	installed.Do(func() {
-		cmd := exec.Command(npm, "install", "--prefix", binary.dir, "--no-save", "--no-audit", "--no-fund", "--no-package-lock",
-			"--ignore-scripts", "--loglevel=error", "request@2.88.2", "jquery@3.7.1")
+		dir := filepath.Join(binary.dir, "npm")
+		if installed.err = os.CopyFS(dir, os.DirFS("testdata/npm")); installed.err != nil {
+			return
+		}
+		cmd := exec.Command(npm, "ci", "--prefix", dir, "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
 		cmd.Env = append(os.Environ(), "NPM_CONFIG_UPDATE_NOTIFIER=false")
 		installed.out, installed.err = cmd.CombinedOutput()
 	})
 	if installed.err != nil {
 		t.Logf("%s", installed.out)
-		notRun(t, "the npm packages request and jquery could not be installed: "+installed.err.Error())
+		notRun(t, "the packages of testdata/npm could not be installed: "+installed.err.Error())
 	}
-	return filepath.Join(binary.dir, "node_modules")
+	return filepath.Join(binary.dir, "npm", "node_modules")
 }
