@@ -183,6 +183,8 @@ func TestUpstreamConnectionsAreManaged(t *testing.T) {
 		for _, tt := range []struct{ rule, options, mentions string }{
 			{"the secret does not follow to another server", `{"client_id":"here","issuer":"` + u.fake.URL + `","token_endpoint":"https://evil.example/token"}`, "options.client_secret has to be sent again"},
 			{"users of one issuer are not those of another", `{"client_id":"here","client_secret":"x","issuer":"https://evil.example"}`, "options.issuer cannot name another server"},
+			{"keys from elsewhere speak for anybody", `{"client_id":"here","client_secret":"x","issuer":"` + u.fake.URL + `","token_endpoint":"https://evil.example/token","jwks_uri":"https://evil.example/jwks"}`, "options.jwks_uri cannot name another server"},
+			{"so does metadata", `{"client_id":"here","client_secret":"x","issuer":"` + u.fake.URL + `","discovery_url":"https://evil.example/.well-known/openid-configuration"}`, "options.discovery_url cannot name another server"},
 			{"a sealed secret is not taken from outside", `{"client_id":"here","issuer":"` + u.fake.URL + `","client_secret":{"sealed":"AAAA"}}`, "options.client_secret must be a string"},
 		} {
 			if res := manage(http.MethodPatch, one, `{"options":`+tt.options+`}`); res.StatusCode != http.StatusBadRequest || !strings.Contains(res.body, tt.mentions) || stored() != was {

@@ -138,12 +138,17 @@ func (o *upstreamOptions) drop(u *UpstreamProfile) {
 
 // subjectOf returns what an upstream that is no OpenID Provider calls a user.
 func (o *upstreamOptions) subjectOf(claims map[string]json.RawMessage) string {
-	path := "sub"
-	if o.preset.subject != "" {
-		path = o.preset.subject
-	}
+	return claimText(claimAt(claims, o.subjectPath()), maxUpstreamText)
+}
+
+// subjectPath is where that is said.
+func (o *upstreamOptions) subjectPath() string {
 	if reference, ok := o.AttributeMap.Attributes["sub"]; ok {
-		path, _ = claimPath(reference)
+		path, _ := claimPath(reference)
+		return path
 	}
-	return claimText(claimAt(claims, path), maxUpstreamText)
+	if o.preset.subject != "" {
+		return o.preset.subject
+	}
+	return "sub"
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -249,8 +248,8 @@ func (d *Directory) checkUpstreamOptions(c, before *store.Connection) (json.RawM
 		if err != nil {
 			return nil, err
 		}
-		if o.namespace() != old.namespace() {
-			return nil, invalid("options."+o.namespaceMember(), "cannot name another server: users are known by what this one calls them. Make another connection")
+		if err := o.checkNamespace(old); err != nil {
+			return nil, err
 		}
 		moved = old.credentialTarget() != o.credentialTarget()
 	}
@@ -307,38 +306,41 @@ func (o *upstreamOptions) checkOIDC() error {
 	return nil
 }
 
-// namespace is where the identifiers of users come from.
-func (o *upstreamOptions) namespace() string {
-	switch {
-	case !o.preset.oidc:
-		return hostOf(o.UserinfoEndpoint)
-	case o.Issuer != "":
-		return strings.TrimSuffix(o.Issuer, "/")
+// namespace is what says who a user is: the member that decides it, and its value. Who
+// could change that could sign in as any user of the connection.
+func (o *upstreamOptions) namespace() [2][2]string {
+	if !o.preset.oidc {
+		return [2][2]string{{"userinfo_endpoint", o.UserinfoEndpoint}, {"attribute_map", o.subjectPath()}}
 	}
-	return strings.TrimSuffix(o.DiscoveryURL, wellKnown)
+	issuer := [2]string{"issuer", strings.TrimSuffix(o.Issuer, "/")}
+	if o.Issuer == "" {
+		issuer = [2]string{"discovery_url", strings.TrimSuffix(o.DiscoveryURL, wellKnown)}
+	}
+	if o.strategy == StrategyEntra {
+		issuer[0] = "tenant_domain"
+	}
+	if o.JWKSURI != "" {
+		return [2][2]string{issuer, {"jwks_uri", o.JWKSURI}}
+	}
+	return [2][2]string{issuer, {"discovery_url", o.metadataAddress()}} // which names the keys
 }
 
-func (o *upstreamOptions) namespaceMember() string {
-	switch {
-	case o.strategy == StrategyEntra:
-		return "tenant_domain"
-	case !o.preset.oidc:
-		return "userinfo_endpoint"
-	case o.Issuer != "":
-		return "issuer"
+// checkNamespace refuses options under which the users would be others than before.
+func (o *upstreamOptions) checkNamespace(before *upstreamOptions) error {
+	was := before.namespace()
+	for i, now := range o.namespace() {
+		switch {
+		case now[1] == was[i][1]:
+		case now[0] == "attribute_map":
+			return invalid("options.attribute_map", "cannot take sub from somewhere else: users are known by it. Make another connection")
+		default:
+			return invalid("options."+now[0], "cannot name another server: users are known by what this one calls them. Make another connection")
+		}
 	}
-	return "discovery_url"
+	return nil
 }
 
 // credentialTarget is who learns the secret.
 func (o *upstreamOptions) credentialTarget() string {
 	return strings.Join([]string{o.Issuer, o.DiscoveryURL, o.TokenEndpoint}, "\n")
-}
-
-func hostOf(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	return strings.ToLower(u.Host)
 }

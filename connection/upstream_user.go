@@ -80,7 +80,10 @@ func (d *Directory) writeUpstreamUser(ctx context.Context, c *store.Connection, 
 		return err
 	}
 	holder, findErr := d.cfg.Stores.Users.UserByLogin(ctx, c.TenantID, c.ID, user.Email)
-	if findErr != nil || holder.ID == user.ID {
+	switch {
+	case findErr != nil && !errors.Is(findErr, store.ErrNotFound):
+		return findErr // nothing is known of who has what
+	case findErr != nil || holder.ID == user.ID:
 		return err
 	}
 	d.cfg.Logger.WarnContext(ctx, "the upstream gives two users one email address; the second one has none here", "tenant", c.TenantID, "connection", c.ID, "user_id", user.ID, "holder", holder.ID)
