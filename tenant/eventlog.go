@@ -45,6 +45,7 @@ type EventLog struct {
 
 const (
 	eventQueue   = 1024
+	refusedQueue = eventQueue / 2 // how long it may be when what strangers cause joins it
 	eventBatch   = 100
 	appendLimit  = 20 * time.Second // for one batch
 	appendRetry  = time.Second
@@ -82,6 +83,10 @@ func NewEventLog(cfg EventLogConfig) (*EventLog, error) {
 // Record implements [audit.Sink].
 func (l *EventLog) Record(_ context.Context, e audit.Event) {
 	kept := l.event(&e)
+	if kept.Quota == quotaRefused && len(l.queue) >= refusedQueue {
+		l.dropped.Add(1) // a flood of these leaves room for what administrators do
+		return
+	}
 	select {
 	case l.queue <- kept:
 	default:

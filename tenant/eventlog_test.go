@@ -147,3 +147,21 @@ func TestAnEventLogGivesUpInTheEnd(t *testing.T) {
 		<-done
 	})
 }
+
+// Whoever makes requests that are refused does not push out of the log what others do.
+func TestAFloodOfRefusalsLeavesRoomInTheQueue(t *testing.T) {
+	s := memstore.New()
+	l := eventLog(t, tenant.EventLogConfig{Events: s})
+	at := time.Date(2031, time.May, 6, 7, 8, 9, 0, time.UTC)
+	for range 5000 {
+		l.Record(t.Context(), audit.Event{Time: at, TenantID: "strangers", Type: audit.SignIn, Outcome: audit.Refused})
+	}
+	for range 100 {
+		l.Record(t.Context(), audit.Event{Time: at, TenantID: "t", Type: audit.Management, Outcome: audit.Allowed})
+	}
+	ended(t, l)
+	kept, err := s.Events(t.Context(), "t", store.EventFilter{}, store.EventPage{Limit: 200}, at)
+	if err != nil || len(kept) != 100 {
+		t.Errorf("%d of 100 are kept: %v", len(kept), err)
+	}
+}
