@@ -324,6 +324,54 @@ func TestGoAuth0Users(t *testing.T) {
 	})
 }
 
+func TestGoAuth0LogsTokensAndSessions(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		ctx, api := t.Context(), s.dial(t)
+		const user = "auth0|seeded"
+		s.signIn(t, user, machineID)
+		log, err := api.Log.List(ctx, management.PerPage(10))
+		must(t, "reading the log", err)
+		same(t, "the entries", len(log), 3)
+		one, err := api.Log.Read(ctx, log[1].GetLogID())
+		must(t, "reading an entry", err)
+		same(t, "the type", one.TypeName(), "Success Login")
+		same(t, "the address", one.GetIP(), "192.0.2.1")
+		same(t, "the description", one.GetDescription(), "because")
+		failed, err := api.Log.Search(ctx, management.Query(`type:"f" AND user_id:"auth0|seeded"`))
+		must(t, "searching", err)
+		same(t, "what was found", len(failed), 1)
+		seen := 0
+		for from := ""; ; seen++ {
+			part, err := api.Log.List(ctx, management.From(from), management.Take(1))
+			must(t, "copying the log", err)
+			if len(part) == 0 {
+				break
+			}
+			from = part[0].GetLogID()
+		}
+		same(t, "the entries copied", seen, 3)
+		_, err = api.Log.Read(ctx, "none")
+		refused(t, "an entry that is none", err, 404, "does not exist")
+
+		tokens, err := api.User.ListRefreshTokens(ctx, user)
+		must(t, "listing refresh tokens", err)
+		same(t, "the refresh tokens", len(tokens.Tokens), 1)
+		token, err := api.RefreshToken.Read(ctx, tokens.Tokens[0].GetID())
+		must(t, "reading a refresh token", err)
+		same(t, "its client", token.GetClientID(), machineID)
+		same(t, "its scopes", token.ResourceServer[0].GetScopes(), "openid")
+		session, err := api.Session.Read(ctx, token.GetSessionID())
+		must(t, "reading its session", err)
+		same(t, "whose it is", session.GetUserID(), user)
+		must(t, "revoking the refresh token", api.RefreshToken.Delete(ctx, token.GetID()))
+		_, err = api.RefreshToken.Read(ctx, token.GetID())
+		refused(t, "a refresh token that was revoked", err, 404, "does not exist")
+		must(t, "revoking all", api.User.DeleteRefreshTokens(ctx, user))
+		must(t, "ending the session", api.Session.Revoke(ctx, session.GetID()))
+		refused(t, "ending it again", api.Session.Delete(ctx, session.GetID()), 404, "does not exist")
+	})
+}
+
 func TestGoAuth0SigningKeys(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
 		ctx, api := t.Context(), s.dial(t)

@@ -140,6 +140,34 @@ func TestGoAuth0Version2(t *testing.T) {
 		same(t, "the sessions", len(sessions.Results), 0)
 		must(t, "ending sessions", api.Users.Sessions.Delete(ctx, id))
 		must(t, "deleting", api.Users.Delete(ctx, id))
+
+		const seeded = "auth0|seeded"
+		s.signIn(t, seeded, "another-client")
+		log, err := api.Logs.List(ctx, &management.ListLogsRequestParameters{PerPage: new(2), Search: new("user_id:\"auth0|seeded\"")})
+		must(t, "reading the log", err)
+		var entries []*management.Log
+		for i := log.Iterator(); i.Next(ctx); {
+			entries = append(entries, i.Current())
+		}
+		same(t, "the entries", len(entries), 3)
+		entry, err := api.Logs.Get(ctx, entries[2].GetLogID())
+		must(t, "reading an entry", err)
+		same(t, "its type", entry.GetType(), "f")
+		theirs, err := api.Users.Logs.List(ctx, seeded, &management.ListUserLogsRequestParameters{})
+		must(t, "reading what the log has of a user", err)
+		same(t, "the newest", theirs.Results[0].GetType(), "user.consent")
+		tokens, err := api.Users.RefreshToken.List(ctx, seeded, &management.ListRefreshTokensRequestParameters{Take: new(1)})
+		must(t, "listing refresh tokens", err)
+		token, err := api.RefreshTokens.Get(ctx, tokens.Results[0].GetID())
+		must(t, "reading a refresh token", err)
+		same(t, "its client", token.GetClientID(), "another-client")
+		session, err := api.Sessions.Get(ctx, *token.GetSessionID())
+		must(t, "reading its session", err)
+		same(t, "whose it is", session.GetUserID(), seeded)
+		must(t, "revoking it", api.RefreshTokens.Delete(ctx, token.GetID()))
+		must(t, "revoking all", api.Users.RefreshToken.Delete(ctx, seeded))
+		must(t, "ending the session", api.Sessions.Delete(ctx, session.GetID()))
+
 		_, err = api.Users.Get(ctx, id, &management.GetUserRequestParameters{})
 		refused2(t, "reading who is gone", err, 404, "inexistent_user", "does not exist")
 

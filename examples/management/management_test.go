@@ -8,8 +8,10 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opkit/opkit"
+	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/store/memstore"
 	"github.com/opkit/opkit/tenant"
@@ -63,6 +65,36 @@ func (s *site) allow(t *testing.T, user, client string) {
 	err := s.stores.Grants.CreateGrant(context.WithoutCancel(t.Context()), store.Grant{
 		TenantID: tenant.DefaultID, ID: "grant-of-" + client, UserID: user, ClientID: client, Scopes: []string{"openid"},
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// signIn leaves behind what a user's sign-in with an application does: a session, a
+// refresh token and entries of the log, the last one a minute ago.
+func (s *site) signIn(t *testing.T, user, client string) {
+	t.Helper()
+	ctx, now := context.WithoutCancel(t.Context()), time.Now()
+	s.allow(t, user, client)
+	_, err := s.stores.Grants.StartFamily(ctx, store.Family{
+		TenantID: tenant.DefaultID, ID: "tokens-of-" + client, GrantID: "grant-of-" + client, UserID: user, ClientID: client, SID: "SID1", Offline: true,
+		CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+	}, now)
+	if err == nil {
+		err = s.stores.Sessions.CreateSession(ctx, store.Session{
+			TenantID: tenant.DefaultID, ID: store.DigestOf("cookie"), SID: "SID1", UserID: user, ClientIDs: []string{client}, AMR: []string{"pwd"},
+			AuthenticatedAt: now, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+		})
+	}
+	var log []store.Event
+	for i, e := range []store.Event{{Type: string(audit.SignIn), Outcome: string(audit.Refused)}, {Type: string(audit.SignIn), Outcome: string(audit.Allowed)}, {Type: string(audit.Consent), Outcome: string(audit.Allowed)}} {
+		e.TenantID, e.Time, e.UserID, e.ClientID, e.Address = tenant.DefaultID, now.Add(time.Duration(i-3)*time.Minute), user, client, "192.0.2.1"
+		e.ID, e.ExpiresAt, e.Reasons = store.EventPosition(e.Time)+"x", now.Add(time.Hour), []string{"because"}
+		log = append(log, e)
+	}
+	if err == nil {
+		_, err = s.stores.Events.AppendEvents(ctx, log)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func TestNodeSDKs(t *testing.T) {
 			onBoth(t, func(t *testing.T, s *site) {
 				install(t)
 				const seeded = "auth0|seeded"
-				s.allow(t, seeded, machineID)
+				s.signIn(t, seeded, machineID)
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
 				scheme := "http"

@@ -68,6 +68,22 @@ assert.equal((await api.clientGrants.delete({ id: grant.id })).status, 204);
 assert.equal((await api.resourceServers.delete({ id: server.id })).status, 204);
 assert.equal((await api.clients.delete({ client_id: client.client_id })).status, 204);
 
+// What a user's sign-in left behind
+const log = (await api.logs.getAll({ per_page: 10, include_totals: true, q: `user_id:"${seeded}"` })).data;
+assert.deepEqual([log.total, log.logs.map((e) => e.type)], [3, ["user.consent", "s", "f"]]);
+assert.equal((await api.logs.get({ id: log.logs[1].log_id })).data.ip, "192.0.2.1");
+assert.equal((await api.users.getLogs({ id: seeded })).data.length, 3);
+assert.deepEqual((await api.logs.getAll({ take: 2 })).data.map((e) => e.type), ["f", "s"]);
+assert.deepEqual((await api.logs.getAll({ from: log.logs[1].log_id, take: 2 })).data.map((e) => e.type), ["user.consent"]);
+const token = (await api.users.getRefreshTokens({ user_id: seeded })).data.tokens[0];
+assert.equal((await api.refreshTokens.get({ id: token.id })).data.client_id, clientId);
+const session = (await api.sessions.get({ id: token.session_id })).data;
+assert.equal(session.user_id, seeded);
+assert.equal((await api.refreshTokens.delete({ id: token.id })).status, 204);
+assert.equal((await api.users.deleteRefreshTokens({ user_id: seeded })).status, 202);
+assert.equal((await api.sessions.delete({ id: session.id })).status, 202);
+await refused(api.sessions.get({ id: session.id }), 404, undefined, /does not exist/);
+
 // Users
 const user = (await api.users.create({ connection: database, email: "grace@example.com", password: "correct-horse-1906" })).data;
 assert.equal((await api.users.update({ id: user.user_id }, { blocked: true })).data.blocked, true);

@@ -71,6 +71,22 @@ assert.equal((await all(api.clientGrants.list({ take: 1, audience: api2.identifi
 await api.clientGrants.delete(grant.id);
 await api.resourceServers.delete(api2.id);
 
+// What a user's sign-in left behind
+const log = await all(api.logs.list({ per_page: 2 }));
+assert.deepEqual(log.filter((e) => e.user_id === seeded).map((e) => e.type), ["user.consent", "s", "f"]);
+assert.equal((await api.logs.get(log[0].log_id)).log_id, log[0].log_id);
+assert.equal((await all(api.logs.list({ search: `user_id:"${seeded}" AND type:s` }))).length, 1);
+assert.equal((await all(api.users.logs.list(seeded))).length, 3);
+const [token] = await all(api.users.refreshToken.list(seeded));
+assert.equal((await api.refreshTokens.get(token.id)).client_id, clientId);
+const session = await api.sessions.get(token.session_id);
+assert.equal(session.user_id, seeded);
+assert.equal((await all(api.users.sessions.list(seeded)))[0].id, session.id);
+await api.refreshTokens.delete(token.id);
+await api.users.refreshToken.delete(seeded);
+await api.sessions.revoke(session.id);
+await refused(api.sessions.get(session.id), 404, undefined, /does not exist/);
+
 // Users
 const user = await api.users.create({ connection: database, email: "grace@example.com", password: "correct-horse-1906", verify_email: false, user_metadata: { plan: "gold" } });
 assert.equal((await api.users.update(user.user_id, { blocked: true, user_metadata: { seat: "3a" } })).blocked, true);
