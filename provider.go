@@ -3,6 +3,7 @@ package opkit
 import (
 	"context"
 	"net/http"
+	"sync"
 
 	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/authorize"
@@ -30,6 +31,8 @@ type Provider struct {
 	counters    cachestore.Counters
 	routes      *routes
 	handler     http.Handler // serves all of them
+
+	managementDocument func() (*httpx.Document, error)
 }
 
 // New checks cfg and assembles a provider. It reads and writes no store and starts
@@ -115,6 +118,7 @@ func New(cfg Config) (*Provider, error) {
 	}); err != nil {
 		return nil, err
 	}
+	p.managementDocument = sync.OnceValues(p.newManagementDocument)
 	p.routes = newRoutes(p)
 	p.handler = p.limited(http.HandlerFunc(p.serve))
 	return p, nil

@@ -75,6 +75,7 @@ func newRoutes(p *Provider) *routes {
 	add(wellKnownOpenID, p.Metadata())
 	add(wellKnownOAuth, p.Metadata())
 	if servedHere(e.Management) {
+		add(e.Management+"/openapi.json", p.ManagementDocument())
 		add(e.Management+"/tenants/settings", p.TenantSettings())
 		add(e.Management+"/users-by-email", p.UsersByEmailAPI())
 		add(e.Management+"/stats/hourly", p.StatisticsAPI())

@@ -145,6 +145,7 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("/o/keys", p.JWKS())
 		mux.Handle("/o/apps", p.Registration())
 		mux.Handle("/o/apps/{id}", p.ClientConfiguration())
+		mux.Handle("/o/manage/openapi.json", p.ManagementDocument())
 		mux.Handle("/o/manage/tenants/settings", p.TenantSettings())
 		mux.Handle("/o/manage/connections", p.ConnectionsAPI())
 		mux.Handle("/o/manage/connections/{id}", p.ConnectionsAPI())

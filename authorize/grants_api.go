@@ -29,10 +29,20 @@ func (a *Authorizer) GrantsManagement() http.Handler {
 	return management.Resource{
 		Name: grantCollection,
 		Collection: management.Methods{
-			http.MethodGet:    guard.Require(tenant.ScopeReadGrants, a.listGrants),
-			http.MethodDelete: guard.Require(tenant.ScopeDeleteGrants, a.deleteGrantsOf),
+			http.MethodGet: guard.Require(tenant.ScopeReadGrants, a.listGrants).Describe(management.Doc{
+				Summary: "List what users allowed to clients",
+				Answer:  management.Paged(grantCollection, "Grant", grantView{}),
+				Query:   []management.Parameter{{Name: "user_id"}, {Name: "client_id"}, {Name: "audience"}},
+			}),
+			http.MethodDelete: guard.Require(tenant.ScopeDeleteGrants, a.deleteGrantsOf).Describe(management.Doc{
+				Summary: "Take back all that a user allowed",
+				Status:  http.StatusNoContent, Query: []management.Parameter{{Name: "user_id", Required: true}},
+			}),
 		},
-		One: management.Methods{http.MethodDelete: guard.Require(tenant.ScopeDeleteGrants, a.deleteGrant)},
+		One: management.Methods{http.MethodDelete: guard.Require(tenant.ScopeDeleteGrants, a.deleteGrant).Describe(management.Doc{
+			Summary: "Take back what a user allowed to a client",
+			Status:  http.StatusNoContent,
+		})},
 	}
 }
 
@@ -149,8 +159,14 @@ func (a *Authorizer) audit(r *http.Request, caller management.Caller, what strin
 func (a *Authorizer) UserSessionsManagement() http.Handler {
 	guard := a.cfg.Tenants.Guard()
 	return management.Methods{
-		http.MethodGet:    guard.Require(tenant.ScopeReadSessions, a.listSessions),
-		http.MethodDelete: guard.Require(tenant.ScopeDeleteSessions, a.deleteSessions),
+		http.MethodGet: guard.Require(tenant.ScopeReadSessions, a.listSessions).Describe(management.Doc{
+			Summary: "List the sessions of a user",
+			Answer:  management.ByCheckpoint("sessions", "Session", sessionView{}),
+		}),
+		http.MethodDelete: guard.Require(tenant.ScopeDeleteSessions, a.deleteSessions).Describe(management.Doc{
+			Summary: "End the sessions of a user",
+			Status:  http.StatusAccepted,
+		}),
 	}
 }
 

@@ -27,17 +27,35 @@ import (
 func (a *Authorizer) SessionsManagement() http.Handler {
 	guard := a.cfg.Tenants.Guard()
 	one := management.Methods{
-		http.MethodGet:    guard.Require(tenant.ScopeReadSessions, a.getSession),
-		http.MethodDelete: guard.Require(tenant.ScopeDeleteSessions, a.deleteSession),
+		http.MethodGet: guard.Require(tenant.ScopeReadSessions, a.getSession).Describe(management.Doc{
+			Summary: "Read a session", Answer: management.Object("Session", sessionView{}), Errors: []int{404},
+		}),
+		http.MethodDelete: guard.Require(tenant.ScopeDeleteSessions, a.deleteSession).Describe(management.Doc{
+			Summary: "End a session", Status: http.StatusAccepted, Errors: []int{404},
+		}),
 	}
-	revoke := management.Methods{http.MethodPost: guard.Require(tenant.ScopeDeleteSessions, a.deleteSession)}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if management.PathVerb(r) == "revoke" {
-			revoke.ServeHTTP(w, r)
-			return
-		}
-		one.ServeHTTP(w, r)
-	})
+	revoke := management.Methods{
+		http.MethodPost: guard.Require(tenant.ScopeDeleteSessions, a.deleteSession).Describe(management.Doc{
+			Summary: "End a session", Status: http.StatusAccepted, Errors: []int{404},
+		}),
+	}
+	return sessionResource{one, revoke}
+}
+
+// sessionResource serves the paths of one session.
+type sessionResource struct{ one, revoke management.Methods }
+
+func (res sessionResource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if management.PathVerb(r) == "revoke" {
+		res.revoke.ServeHTTP(w, r)
+		return
+	}
+	res.one.ServeHTTP(w, r)
+}
+
+// Operations implements [management.Described].
+func (res sessionResource) Operations() map[string]management.Methods {
+	return map[string]management.Methods{"/{id}": res.one, "/{id}/revoke": res.revoke}
 }
 
 var errNoSession = management.Errorf(http.StatusNotFound, "", "The session does not exist, or is over.")

@@ -28,8 +28,14 @@ import (
 func (d *Directory) EnabledClientsManagement() http.Handler {
 	guard := d.cfg.Tenants.Guard()
 	return management.Methods{
-		http.MethodGet:   guard.Require(tenant.ScopeReadConnections, d.listEnabledClients),
-		http.MethodPatch: guard.Require(tenant.ScopeUpdateConnections, d.patchEnabledClients),
+		http.MethodGet: guard.Require(tenant.ScopeReadConnections, d.listEnabledClients).Describe(management.Doc{
+			Summary: "List the clients that a connection is enabled for",
+			Answer:  management.ByCheckpoint("clients", "EnabledClient", enabledClientView{}), Errors: []int{404},
+		}),
+		http.MethodPatch: guard.Require(tenant.ScopeUpdateConnections, d.patchEnabledClients).Describe(management.Doc{
+			Summary: "Enable a connection for clients, or not",
+			Body:    []enabledClientChange{}, Status: http.StatusNoContent, Errors: []int{404, 409, 412},
+		}),
 	}
 }
 
@@ -43,7 +49,10 @@ func (d *Directory) EnabledClientsManagement() http.Handler {
 //
 // The handler may be mounted as that of [Directory.EnabledClientsManagement].
 func (d *Directory) StatusManagement() http.Handler {
-	return management.Methods{http.MethodGet: d.cfg.Tenants.Guard().Require(tenant.ScopeReadConnections, d.getStatus)}
+	return management.Methods{http.MethodGet: d.cfg.Tenants.Guard().Require(tenant.ScopeReadConnections, d.getStatus).Describe(management.Doc{
+		Summary: "Tell whether people can sign in through a connection",
+		Answer:  management.Object("ConnectionStatus", statusView{}), Errors: []int{404},
+	})}
 }
 
 var errOffline = management.Errorf(http.StatusNotFound, "connection_offline", "Nobody can sign in through the connection: this provider does not have what it needs.")

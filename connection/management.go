@@ -33,13 +33,31 @@ func (d *Directory) Management() http.Handler {
 	return management.Resource{
 		Name: collectionName,
 		Collection: management.Methods{
-			http.MethodGet:  guard.Require("read:connections", d.list),
-			http.MethodPost: guard.Require("create:connections", d.create),
+			http.MethodGet: guard.Require("read:connections", d.list).Describe(management.Doc{
+				Summary: "List connections",
+				Answer:  management.Paged("connections", "Connection", view{}),
+				Query:   []management.Parameter{{Name: "strategy", Repeats: true}, {Name: "name"}},
+			}),
+			http.MethodPost: guard.Require("create:connections", d.create).Describe(management.Doc{
+				Summary: "Create a connection",
+				Body:    body{}, Required: []string{"name", "strategy"}, Status: http.StatusCreated,
+				Answer: management.Object("Connection", view{}), Tagged: true, Errors: []int{409},
+			}),
 		},
 		One: management.Methods{
-			http.MethodGet:    guard.Require("read:connections", d.get),
-			http.MethodPatch:  guard.Require("update:connections", d.patch),
-			http.MethodDelete: guard.Require("delete:connections", d.delete),
+			http.MethodGet: guard.Require("read:connections", d.get).Describe(management.Doc{
+				Summary: "Read a connection",
+				Answer:  management.Object("Connection", view{}), Tagged: true, Errors: []int{404},
+			}),
+			http.MethodPatch: guard.Require("update:connections", d.patch).Describe(management.Doc{
+				Summary: "Change a connection",
+				Body:    body{}, Answer: management.Object("Connection", view{}), Tagged: true, Errors: []int{404, 409},
+			}),
+			http.MethodDelete: guard.Require("delete:connections", d.delete).Describe(management.Doc{
+				Summary: "Delete a connection",
+				Status:  http.StatusAccepted, Answer: management.Object("ConnectionDeletion", deletionView{}),
+				Tagged: true, Errors: []int{404},
+			}),
 		},
 	}
 }
@@ -224,10 +242,12 @@ func (d *Directory) delete(w http.ResponseWriter, r *http.Request, caller manage
 		return err
 	}
 	d.audit(r, caller, "connection deleted", id)
-	httpx.WriteJSON(w, http.StatusAccepted, struct {
-		DeletedAt time.Time `json:"deleted_at"`
-	}{d.now()})
+	httpx.WriteJSON(w, http.StatusAccepted, deletionView{d.now()})
 	return nil
+}
+
+type deletionView struct {
+	DeletedAt time.Time `json:"deleted_at"`
 }
 
 // audit records what an administrator did.

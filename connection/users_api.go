@@ -39,13 +39,31 @@ func (d *Directory) UsersManagement() http.Handler {
 	return management.Resource{
 		Name: userCollection,
 		Collection: management.Methods{
-			http.MethodGet:  guard.Require(tenant.ScopeReadUsers, d.listUsers),
-			http.MethodPost: guard.Require(tenant.ScopeCreateUsers, d.postUser),
+			http.MethodGet: guard.Require(tenant.ScopeReadUsers, d.listUsers).Describe(management.Doc{
+				Summary: "List users",
+				Answer:  management.Paged(userCollection, "User", userView{}), Errors: []int{501},
+				Query: []management.Parameter{{Name: "connection", Description: "The name of a connection."}, {Name: "q", Description: `email:"…", username:"…" or user_id:"…"`}},
+			}),
+			http.MethodPost: guard.Require(tenant.ScopeCreateUsers, d.postUser).Describe(management.Doc{
+				Summary: "Create a user",
+				Body:    userBody{}, Required: []string{"connection", "password"}, Status: http.StatusCreated,
+				Answer: management.Object("User", userView{}), Tagged: true, Errors: []int{409, 501},
+			}),
 		},
 		One: management.Methods{
-			http.MethodGet:    guard.Require(tenant.ScopeReadUsers, d.getUser),
-			http.MethodPatch:  guard.Require(tenant.ScopeUpdateUsers, d.patchUser),
-			http.MethodDelete: guard.Require(tenant.ScopeDeleteUsers, d.deleteUser),
+			http.MethodGet: guard.Require(tenant.ScopeReadUsers, d.getUser).Describe(management.Doc{
+				Summary: "Read a user",
+				Answer:  management.Object("User", userView{}), Tagged: true, Errors: []int{404, 501},
+			}),
+			http.MethodPatch: guard.Require(tenant.ScopeUpdateUsers, d.patchUser).Describe(management.Doc{
+				Summary: "Change a user",
+				Body:    userBody{}, Answer: management.Object("User", userView{}), Tagged: true,
+				Errors: []int{404, 409, 501},
+			}),
+			http.MethodDelete: guard.Require(tenant.ScopeDeleteUsers, d.deleteUser).Describe(management.Doc{
+				Summary: "Delete a user",
+				Status:  http.StatusNoContent, Tagged: true, Errors: []int{501},
+			}),
 		},
 	}
 }
@@ -53,7 +71,11 @@ func (d *Directory) UsersManagement() http.Handler {
 // UsersByEmail serves GET /api/v2/users-by-email?email=…: read:users, 200 with an
 // array of the users that have the address, of all connections.
 func (d *Directory) UsersByEmail() http.Handler {
-	return management.Methods{http.MethodGet: d.cfg.Tenants.Guard().Require(tenant.ScopeReadUsers, d.usersByEmail)}
+	return management.Methods{http.MethodGet: d.cfg.Tenants.Guard().Require(tenant.ScopeReadUsers, d.usersByEmail).Describe(management.Doc{
+		Summary: "Find users by email address",
+		Answer:  management.Array("User", userView{}),
+		Query:   []management.Parameter{{Name: "email", Required: true}}, Errors: []int{501},
+	})}
 }
 
 const userCollection = "users"

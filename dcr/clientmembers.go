@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/opkit/opkit/internal/clientauth"
 	"github.com/opkit/opkit/internal/management"
@@ -61,6 +62,46 @@ func (members clientMembers) apply(c *store.Client) error {
 	}
 	return nil
 }
+
+// registrationMembers are the members of a registration that administrators set too.
+var registrationMembers = []string{
+	"client_name", "redirect_uris", "token_endpoint_auth_method", "grant_types", "response_types",
+	"application_type", "scope", "client_uri", "logo_uri", "policy_uri", "tos_uri", "contacts", "software_id",
+	"software_version", "jwks_uri", "jwks", "subject_type", "sector_identifier_uri",
+	"id_token_signed_response_alg", "id_token_encrypted_response_alg", "id_token_encrypted_response_enc",
+	"userinfo_signed_response_alg", "userinfo_encrypted_response_alg", "userinfo_encrypted_response_enc",
+	"introspection_signed_response_alg", "introspection_encrypted_response_alg",
+	"introspection_encrypted_response_enc", "request_object_signing_alg", "request_object_encryption_alg",
+	"request_object_encryption_enc", "token_endpoint_auth_signing_alg", "default_max_age", "require_auth_time",
+	"default_acr_values", "initiate_login_uri", "request_uris", "post_logout_redirect_uris",
+	"frontchannel_logout_uri", "frontchannel_logout_session_required", "backchannel_logout_uri",
+	"backchannel_logout_session_required", "require_pushed_authorization_requests",
+	"require_signed_request_object",
+}
+
+// clientBody are the members that setMember knows, with values of their types.
+var clientBody = sync.OnceValue(func() management.Members {
+	list := management.OrNull{Of: []string{}}
+	members := management.Members{
+		"client_id": "", "is_first_party": false, "blocked": false, "third_party_security_mode": "", "oidc_conformant": false,
+		"jwt_configuration": management.OrNull{Of: jwtConfigurationBody{}},
+		"custom_login_page": management.OrNull{Of: ""}, "custom_login_page_on": false,
+		"description": management.OrNull{Of: ""}, "app_type": management.OrNull{Of: ""},
+		"client_metadata": management.OrNull{Of: map[string]management.Nullable[string]{}},
+		"web_origins":     list, "allowed_origins": list,
+	}
+	m := &metadata{}
+	for _, registered := range registrationMembers {
+		name := registered
+		for ours, theirs := range registrationNames {
+			if theirs == registered {
+				name = ours
+			}
+		}
+		members[name] = management.OrNull{Of: reflect.ValueOf(m.target([]byte(registered))).Elem().Interface()}
+	}
+	return members
+})
 
 func setMember(m *metadata, notes *store.ClientNotes, name string, value json.RawMessage) error {
 	c := &m.client
@@ -140,15 +181,17 @@ func setMember(m *metadata, notes *store.ClientNotes, name string, value json.Ra
 	return m.set([]byte(registered), value)
 }
 
+type jwtConfigurationBody struct {
+	Algorithm *string `json:"alg"`
+}
+
 // setJWTConfiguration reads how ID tokens are signed.
 func setJWTConfiguration(m *metadata, value json.RawMessage) error {
 	if string(value) == "null" {
 		m.extra.IDTokenSignedResponseAlg = ""
 		return nil
 	}
-	body, err := management.Unmarshal[struct {
-		Algorithm *string `json:"alg"`
-	}](value, "jwt_configuration")
+	body, err := management.Unmarshal[jwtConfigurationBody](value, "jwt_configuration")
 	if err == nil && body.Algorithm != nil {
 		m.extra.IDTokenSignedResponseAlg = *body.Algorithm
 	}

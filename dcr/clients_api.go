@@ -24,7 +24,11 @@ import (
 // wildcards, where the identifier is the last segment but one.
 func (r *Registrar) ClientSecretRotation() http.Handler {
 	return management.Methods{
-		http.MethodPost: r.cfg.Tenants.Guard().Require(tenant.ScopeUpdateClientKeys, r.postRotateSecret),
+		http.MethodPost: r.cfg.Tenants.Guard().Require(tenant.ScopeUpdateClientKeys, r.postRotateSecret).Describe(management.Doc{
+			Summary: "Replace a client's secret",
+			Body:    secretRotation{}, Optional: true, Answer: management.Object("Client", clientView{}),
+			Tagged: true, Errors: []int{404, 409},
+		}),
 	}
 }
 

@@ -27,11 +27,21 @@ func (r *Registrar) InitialAccessTokens() http.Handler {
 	return management.Resource{
 		Name: initialAccessCollection,
 		Collection: management.Methods{
-			http.MethodPost: guard.Require(tenant.ScopeCreateInitialAccessTokens, r.postInitialAccessToken),
+			http.MethodPost: guard.Require(tenant.ScopeCreateInitialAccessTokens, r.postInitialAccessToken).Describe(management.Doc{
+				Summary: "Make an initial access token",
+				Body:    initialAccessBody{}, Status: http.StatusCreated,
+				Answer: management.Object("InitialAccessToken", initialAccessView{}), Tagged: true,
+			}),
 		},
 		One: management.Methods{
-			http.MethodGet:    guard.Require(tenant.ScopeReadInitialAccessTokens, r.getInitialAccessToken),
-			http.MethodDelete: guard.Require(tenant.ScopeDeleteInitialAccessTokens, r.deleteInitialAccessToken),
+			http.MethodGet: guard.Require(tenant.ScopeReadInitialAccessTokens, r.getInitialAccessToken).Describe(management.Doc{
+				Summary: "Read an initial access token",
+				Answer:  management.Object("InitialAccessToken", initialAccessView{}), Tagged: true, Errors: []int{404},
+			}),
+			http.MethodDelete: guard.Require(tenant.ScopeDeleteInitialAccessTokens, r.deleteInitialAccessToken).Describe(management.Doc{
+				Summary: "Delete an initial access token",
+				Status:  http.StatusNoContent, Tagged: true, Errors: []int{404},
+			}),
 		},
 	}
 }
@@ -58,12 +68,14 @@ func viewInitialAccess(t *InitialAccessToken, value string) initialAccessView {
 	return initialAccessView{ID: t.ID.String(), Token: value, Uses: t.Uses, Policy: t.Policy, CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}
 }
 
+type initialAccessBody struct {
+	Uses      *int                `json:"uses"`
+	ExpiresIn *int64              `json:"expires_in"` // seconds
+	Policy    InitialAccessPolicy `json:"policy"`
+}
+
 func (r *Registrar) postInitialAccessToken(w http.ResponseWriter, req *http.Request, caller management.Caller) error {
-	body, err := management.Decode[struct {
-		Uses      *int                `json:"uses"`
-		ExpiresIn *int64              `json:"expires_in"` // seconds
-		Policy    InitialAccessPolicy `json:"policy"`
-	}](w, req)
+	body, err := management.Decode[initialAccessBody](w, req)
 	if err != nil {
 		return err
 	}

@@ -36,13 +36,31 @@ func (r *Registrar) Management() http.Handler {
 	return management.Resource{
 		Name: clientCollection,
 		Collection: management.Methods{
-			http.MethodGet:  guard.Require(tenant.ScopeReadClients, r.listClients),
-			http.MethodPost: guard.Require(tenant.ScopeCreateClients, r.postClient),
+			http.MethodGet: guard.Require(tenant.ScopeReadClients, r.listClients).Describe(management.Doc{
+				Summary: "List clients",
+				Answer:  management.Paged(clientCollection, "Client", clientView{}),
+				Query:   []management.Parameter{{Name: "is_first_party", Values: []string{"true", "false"}}, {Name: "dynamic", Values: []string{"true", "false"}}, {Name: "app_type", Values: appTypes}},
+			}),
+			http.MethodPost: guard.Require(tenant.ScopeCreateClients, r.postClient).Describe(management.Doc{
+				Summary: "Create a client",
+				Body:    clientBody(), Required: []string{"name"}, Status: http.StatusCreated,
+				Answer: management.Object("Client", clientView{}), Tagged: true,
+			}),
 		},
 		One: management.Methods{
-			http.MethodGet:    guard.Require(tenant.ScopeReadClients, r.getClient),
-			http.MethodPatch:  guard.Require(tenant.ScopeUpdateClients, r.patchClient),
-			http.MethodDelete: guard.Require(tenant.ScopeDeleteClients, r.deleteClient),
+			http.MethodGet: guard.Require(tenant.ScopeReadClients, r.getClient).Describe(management.Doc{
+				Summary: "Read a client",
+				Answer:  management.Object("Client", clientView{}), Tagged: true, Errors: []int{404},
+			}),
+			http.MethodPatch: guard.Require(tenant.ScopeUpdateClients, r.patchClient).Describe(management.Doc{
+				Summary: "Change a client",
+				Body:    clientBody(), Answer: management.Object("Client", clientView{}), Tagged: true,
+				Errors: []int{404, 409},
+			}),
+			http.MethodDelete: guard.Require(tenant.ScopeDeleteClients, r.deleteClient).Describe(management.Doc{
+				Summary: "Delete a client and what it holds",
+				Status:  http.StatusNoContent, Tagged: true,
+			}),
 		},
 	}
 }
@@ -139,12 +157,12 @@ func (r *Registrar) postClient(w http.ResponseWriter, req *http.Request, caller 
 		return err
 	}
 	members := clientMembers(sent)
-	if _, ok := members["name"]; !ok {
-		return management.InvalidBody("name is required")
-	}
 	c := store.Client{TenantID: caller.TenantID, FirstParty: true}
 	if err := members.apply(&c); err != nil {
 		return answerable(err)
+	}
+	if _, ok := members["name"]; !ok {
+		return management.InvalidBody("name is required")
 	}
 	switch {
 	case c.FirstParty && c.SecurityMode != "":

@@ -24,13 +24,31 @@ func (d *Directory) ClientGrantsHandler() http.Handler {
 	return management.Resource{
 		Name: clientGrantCollection,
 		Collection: management.Methods{
-			http.MethodGet:  d.guard.Require(ScopeReadClientGrants, d.listClientGrants),
-			http.MethodPost: d.guard.Require(ScopeCreateClientGrants, d.postClientGrant),
+			http.MethodGet: d.guard.Require(ScopeReadClientGrants, d.listClientGrants).Describe(management.Doc{
+				Summary: "List client grants",
+				Answer:  management.Paged("client_grants", "ClientGrant", clientGrantView{}),
+				Query:   []management.Parameter{{Name: "client_id"}, {Name: "audience"}, {Name: "subject_type"}, {Name: "default_for"}},
+			}),
+			http.MethodPost: d.guard.Require(ScopeCreateClientGrants, d.postClientGrant).Describe(management.Doc{
+				Summary: "Let a client ask for scopes of an API",
+				Body:    clientGrantBody{}, Required: []string{"audience"}, Status: http.StatusCreated,
+				Answer: management.Object("ClientGrant", clientGrantView{}), Tagged: true, Errors: []int{409},
+			}),
 		},
 		One: management.Methods{
-			http.MethodGet:    d.guard.Require(ScopeReadClientGrants, d.getClientGrant),
-			http.MethodPatch:  d.guard.Require(ScopeUpdateClientGrants, d.patchClientGrant),
-			http.MethodDelete: d.guard.Require(ScopeDeleteClientGrants, d.deleteClientGrant),
+			http.MethodGet: d.guard.Require(ScopeReadClientGrants, d.getClientGrant).Describe(management.Doc{
+				Summary: "Read a client grant",
+				Answer:  management.Object("ClientGrant", clientGrantView{}), Tagged: true, Errors: []int{404},
+			}),
+			http.MethodPatch: d.guard.Require(ScopeUpdateClientGrants, d.patchClientGrant).Describe(management.Doc{
+				Summary: "Change the scopes of a client grant",
+				Body:    clientGrantBody{}, Answer: management.Object("ClientGrant", clientGrantView{}), Tagged: true,
+				Errors: []int{404, 409},
+			}),
+			http.MethodDelete: d.guard.Require(ScopeDeleteClientGrants, d.deleteClientGrant).Describe(management.Doc{
+				Summary: "Delete a client grant",
+				Status:  http.StatusNoContent, Tagged: true,
+			}),
 		},
 	}
 }
@@ -131,18 +149,24 @@ func tagOfClientGrant(g *store.ClientGrant) management.Tag {
 	return management.TagOf(g.Version, viewClientGrant(g))
 }
 
+// clientGrantBody is what an administrator sends.
+type clientGrantBody struct {
+	ClientID    *string   `json:"client_id"`
+	DefaultFor  *string   `json:"default_for"`
+	Audience    *string   `json:"audience"`
+	Scopes      *[]string `json:"scope"`
+	SubjectType *string   `json:"subject_type"`
+}
+
 func (d *Directory) postClientGrant(w http.ResponseWriter, r *http.Request, caller management.Caller) error {
-	body, err := management.Decode[struct {
-		ClientID    *string  `json:"client_id"`
-		DefaultFor  *string  `json:"default_for"`
-		Audience    *string  `json:"audience"`
-		Scopes      []string `json:"scope"`
-		SubjectType *string  `json:"subject_type"`
-	}](w, r)
+	body, err := management.Decode[clientGrantBody](w, r)
 	if err != nil {
 		return err
 	}
-	g := store.ClientGrant{TenantID: caller.TenantID, Scopes: body.Scopes, SubjectType: store.SubjectClient}
+	g := store.ClientGrant{TenantID: caller.TenantID, SubjectType: store.SubjectClient}
+	if body.Scopes != nil {
+		g.Scopes = *body.Scopes
+	}
 	switch {
 	case body.Audience == nil:
 		return management.InvalidBody("audience is required")
@@ -175,13 +199,7 @@ func (d *Directory) patchClientGrant(w http.ResponseWriter, r *http.Request, cal
 	if err != nil {
 		return err
 	}
-	body, err := management.Decode[struct {
-		ClientID    *string   `json:"client_id"`
-		DefaultFor  *string   `json:"default_for"`
-		Audience    *string   `json:"audience"`
-		Scopes      *[]string `json:"scope"`
-		SubjectType *string   `json:"subject_type"`
-	}](w, r)
+	body, err := management.Decode[clientGrantBody](w, r)
 	if err != nil {
 		return err
 	}

@@ -27,9 +27,16 @@ import (
 // wildcards, where the last segment is "logs" or the identifier.
 func (d *Directory) LogsHandler() http.Handler {
 	return management.Resource{
-		Name:       logCollection,
-		Collection: management.Methods{http.MethodGet: d.guard.Require(ScopeReadLogs, d.listLogs)},
-		One:        management.Methods{http.MethodGet: d.guard.Require(ScopeReadLogs, d.getLog)},
+		Name: logCollection,
+		Collection: management.Methods{http.MethodGet: d.guard.Require(ScopeReadLogs, d.listLogs).Describe(management.Doc{
+			Summary: "List the log",
+			Answer:  management.Paged(logCollection, "LogEntry", logView{}), Query: logParameters,
+			Errors: []int{404},
+		})},
+		One: management.Methods{http.MethodGet: d.guard.Require(ScopeReadLogs, d.getLog).Describe(management.Doc{
+			Summary: "Read a log entry",
+			Answer:  management.Object("LogEntry", logView{}), Tagged: true, Errors: []int{404},
+		})},
 	}
 }
 
@@ -43,6 +50,10 @@ func (d *Directory) UserLogsHandler() http.Handler {
 			return err
 		}
 		return d.serveLogs(w, r, caller, user)
+	}).Describe(management.Doc{
+		Summary: "List what the log has about a user",
+		Answer:  management.Paged(logCollection, "LogEntry", logView{}), Query: logParameters,
+		Errors: []int{404},
 	})}
 }
 
@@ -51,10 +62,16 @@ func (d *Directory) UserLogsHandler() http.Handler {
 //
 //	GET /api/v2/stats/hourly?hours=24   read:logs  200  hours: 1 to 168
 func (d *Directory) StatisticsHandler() http.Handler {
-	return management.Methods{http.MethodGet: d.guard.Require(ScopeReadLogs, d.hourly)}
+	return management.Methods{http.MethodGet: d.guard.Require(ScopeReadLogs, d.hourly).Describe(management.Doc{
+		Summary: "Count what happened in each of the last hours",
+		Answer:  management.Array("Hour", hourView{}), Query: []management.Parameter{{Name: "hours"}},
+		Errors: []int{404},
+	})}
 }
 
 const logCollection = "logs"
+
+var logParameters = []management.Parameter{{Name: "q"}, {Name: "search"}, {Name: "sort", Values: []string{"date:-1", "date:1"}}}
 
 // logSettled is how old an entry is when no node will write an older one any more, but
 // for one whose store did not answer.
@@ -217,8 +234,8 @@ func (d *Directory) getLog(w http.ResponseWriter, r *http.Request, caller manage
 	if err != nil {
 		return err
 	}
-	httpx.WriteJSON(w, http.StatusOK, viewLog(&e))
-	return nil
+	view := viewLog(&e)
+	return management.WriteRecord(w, r, http.StatusOK, management.TagOf(0, view), view)
 }
 
 // hourView is what happened in one hour.

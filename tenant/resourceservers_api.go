@@ -27,13 +27,31 @@ func (d *Directory) APIsHandler() http.Handler {
 	return management.Resource{
 		Name: apiCollection,
 		Collection: management.Methods{
-			http.MethodGet:  d.guard.Require(ScopeReadResourceServers, d.listAPIs),
-			http.MethodPost: d.guard.Require(ScopeCreateResourceServers, d.postAPI),
+			http.MethodGet: d.guard.Require(ScopeReadResourceServers, d.listAPIs).Describe(management.Doc{
+				Summary: "List APIs",
+				Answer:  management.Paged("resource_servers", "ResourceServer", apiView{}),
+				Query:   []management.Parameter{{Name: "identifier"}},
+			}),
+			http.MethodPost: d.guard.Require(ScopeCreateResourceServers, d.postAPI).Describe(management.Doc{
+				Summary: "Create an API",
+				Body:    apiBody{}, Required: []string{"identifier"}, Status: http.StatusCreated,
+				Answer: management.Object("ResourceServer", apiView{}), Tagged: true, Errors: []int{409},
+			}),
 		},
 		One: management.Methods{
-			http.MethodGet:    d.guard.Require(ScopeReadResourceServers, d.getAPI),
-			http.MethodPatch:  d.guard.Require(ScopeUpdateResourceServers, d.patchAPI),
-			http.MethodDelete: d.guard.Require(ScopeDeleteResourceServers, d.deleteAPI),
+			http.MethodGet: d.guard.Require(ScopeReadResourceServers, d.getAPI).Describe(management.Doc{
+				Summary: "Read an API",
+				Answer:  management.Object("ResourceServer", apiView{}), Tagged: true, Errors: []int{404},
+			}),
+			http.MethodPatch: d.guard.Require(ScopeUpdateResourceServers, d.patchAPI).Describe(management.Doc{
+				Summary: "Change an API",
+				Body:    apiBody{}, Answer: management.Object("ResourceServer", apiView{}), Tagged: true,
+				Errors: []int{404, 409},
+			}),
+			http.MethodDelete: d.guard.Require(ScopeDeleteResourceServers, d.deleteAPI).Describe(management.Doc{
+				Summary: "Delete an API and the client grants for it",
+				Status:  http.StatusNoContent, Tagged: true,
+			}),
 		},
 	}
 }

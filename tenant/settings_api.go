@@ -204,8 +204,15 @@ func (p *flagsPatch) applyTo(f *store.TenantFlags) {
 // the whole object. (Default path /api/v2/tenants/settings.)
 func (d *Directory) SettingsHandler() http.Handler {
 	return management.Methods{
-		http.MethodGet:   d.guard.Require(ScopeReadTenantSettings, d.getSettings),
-		http.MethodPatch: d.guard.Require(ScopeUpdateTenantSettings, d.patchSettings),
+		http.MethodGet: d.guard.Require(ScopeReadTenantSettings, d.getSettings).Describe(management.Doc{
+			Summary: "Read the tenant's settings",
+			Answer:  management.Object("TenantSettings", settingsView{}), Tagged: true,
+		}),
+		http.MethodPatch: d.guard.Require(ScopeUpdateTenantSettings, d.patchSettings).Describe(management.Doc{
+			Summary: "Change the tenant's settings",
+			Body:    settingsPatch{}, Answer: management.Object("TenantSettings", settingsView{}), Tagged: true,
+			Errors: []int{409},
+		}),
 	}
 }
 

@@ -27,22 +27,45 @@ import (
 //
 // The handler may be mounted under any path that ends as above, from "signing" on.
 func (d *Directory) SigningKeysHandler() http.Handler {
-	collection := management.Methods{http.MethodGet: d.guard.Require(ScopeReadSigningKeys, d.listSigningKeys)}
-	one := management.Methods{http.MethodGet: d.guard.Require(ScopeReadSigningKeys, d.getSigningKey)}
-	rotate := management.Methods{http.MethodPost: d.guard.Require(ScopeCreateSigningKeys, d.rotateSigningKeys)}
-	revoke := management.Methods{http.MethodPut: d.guard.Require(ScopeUpdateSigningKeys, d.revokeSigningKey)}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch kid, action := signingKeyPath(r.URL.Path); {
-		case action == "rotate":
-			rotate.ServeHTTP(w, r)
-		case action == "revoke":
-			revoke.ServeHTTP(w, r)
-		case kid != "":
-			one.ServeHTTP(w, r)
-		default:
-			collection.ServeHTTP(w, r)
-		}
-	})
+	collection := management.Methods{http.MethodGet: d.guard.Require(ScopeReadSigningKeys, d.listSigningKeys).Describe(management.Doc{
+		Summary: "List signing keys",
+		Answer:  management.Array("SigningKey", signingKeyView{}),
+	})}
+	one := management.Methods{http.MethodGet: d.guard.Require(ScopeReadSigningKeys, d.getSigningKey).Describe(management.Doc{
+		Summary: "Read a signing key",
+		Answer:  management.Object("SigningKey", signingKeyView{}), Tagged: true, Errors: []int{404},
+	})}
+	rotate := management.Methods{http.MethodPost: d.guard.Require(ScopeCreateSigningKeys, d.rotateSigningKeys).Describe(management.Doc{
+		Summary: "Make the next signing keys",
+		Body:    rotationBody{}, Optional: true, Status: http.StatusCreated,
+		Answer: management.Object("SigningKeyRotation", rotationView{}),
+	})}
+	revoke := management.Methods{http.MethodPut: d.guard.Require(ScopeUpdateSigningKeys, d.revokeSigningKey).Describe(management.Doc{
+		Summary: "Revoke a signing key",
+		Answer:  management.Object("SigningKey", signingKeyView{}), Tagged: true, Errors: []int{404},
+	})}
+	return signingKeyResource{collection, one, rotate, revoke}
+}
+
+// signingKeyResource serves the paths of signing keys.
+type signingKeyResource struct{ collection, one, rotate, revoke management.Methods }
+
+func (res signingKeyResource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch kid, action := signingKeyPath(r.URL.Path); {
+	case action == "rotate":
+		res.rotate.ServeHTTP(w, r)
+	case action == "revoke":
+		res.revoke.ServeHTTP(w, r)
+	case kid != "":
+		res.one.ServeHTTP(w, r)
+	default:
+		res.collection.ServeHTTP(w, r)
+	}
+}
+
+// Operations implements [management.Described].
+func (res signingKeyResource) Operations() map[string]management.Methods {
+	return map[string]management.Methods{"": res.collection, "/{kid}": res.one, "/rotate": res.rotate, "/{kid}/revoke": res.revoke}
 }
 
 // signingKeyPath reads what a path is about from its end: a key, what is to be done

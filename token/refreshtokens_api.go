@@ -29,8 +29,13 @@ import (
 func (i *Issuer) RefreshTokensManagement() http.Handler {
 	guard := i.tenants.Guard()
 	return management.Methods{
-		http.MethodGet:    guard.Require(tenant.ScopeReadRefreshTokens, i.getRefreshToken),
-		http.MethodDelete: guard.Require(tenant.ScopeDeleteRefreshTokens, i.deleteRefreshToken),
+		http.MethodGet: guard.Require(tenant.ScopeReadRefreshTokens, i.getRefreshToken).Describe(management.Doc{
+			Summary: "Read a chain of refresh tokens",
+			Answer:  management.Object("RefreshToken", refreshTokenView{}), Errors: []int{404},
+		}),
+		http.MethodDelete: guard.Require(tenant.ScopeDeleteRefreshTokens, i.deleteRefreshToken).Describe(management.Doc{
+			Summary: "Revoke a chain of refresh tokens", Status: http.StatusNoContent,
+		}),
 	}
 }
 
@@ -46,8 +51,13 @@ func (i *Issuer) RefreshTokensManagement() http.Handler {
 func (i *Issuer) UserRefreshTokensManagement() http.Handler {
 	guard := i.tenants.Guard()
 	return management.Methods{
-		http.MethodGet:    guard.Require(tenant.ScopeReadRefreshTokens, i.listRefreshTokens),
-		http.MethodDelete: guard.Require(tenant.ScopeDeleteRefreshTokens, i.deleteRefreshTokens),
+		http.MethodGet: guard.Require(tenant.ScopeReadRefreshTokens, i.listRefreshTokens).Describe(management.Doc{
+			Summary: "List the refresh tokens of a user",
+			Answer:  management.ByCheckpoint("tokens", "RefreshToken", refreshTokenView{}), Errors: []int{501},
+		}),
+		http.MethodDelete: guard.Require(tenant.ScopeDeleteRefreshTokens, i.deleteRefreshTokens).Describe(management.Doc{
+			Summary: "Revoke the refresh tokens of a user", Status: http.StatusAccepted,
+		}),
 	}
 }
 

@@ -81,6 +81,9 @@ func DecodeList[T any](w http.ResponseWriter, r *http.Request) ([]T, error) {
 // member that holds the object, for the error's text.
 func Unmarshal[T any](object []byte, path string) (T, error) {
 	var out, zero T
+	if path != "" && !starts(object, '{') {
+		return zero, mustBe(path, "an object")
+	}
 	if err := checkObject(object); err != nil {
 		return zero, err
 	}

@@ -108,10 +108,13 @@ func WriteError(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int((e.retryAfter+time.Second-1)/time.Second))))
 	}
 	httpx.NoStore(w.Header())
-	httpx.WriteJSON(w, e.Status, struct {
-		StatusCode int    `json:"statusCode"`
-		Error      string `json:"error"`
-		Message    string `json:"message"`
-		ErrorCode  string `json:"errorCode,omitempty"`
-	}{e.Status, http.StatusText(e.Status), e.Message, e.Code})
+	httpx.WriteJSON(w, e.Status, errorBody{e.Status, http.StatusText(e.Status), e.Message, e.Code})
+}
+
+// errorBody is an error on the wire.
+type errorBody struct {
+	StatusCode int    `json:"statusCode"`
+	Error      string `json:"error"`
+	Message    string `json:"message"`
+	ErrorCode  string `json:"errorCode,omitempty"`
 }

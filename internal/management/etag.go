@@ -68,6 +68,16 @@ func CheckMatch(r *http.Request, tag Tag) error {
 	return err
 }
 
+// checkUntagged refuses a change that is conditional on the tag of what has none: no tag
+// names it (RFC 9110 §13.1.1), and a condition must not be passed over.
+func checkUntagged(r *http.Request) error {
+	named, sent, err := names(r, "If-Match", "")
+	if err == nil && sent && !named {
+		err = errPrecondition
+	}
+	return err
+}
+
 // Claim is the first step of a deletion that may be conditional. If it is, it reads
 // the record, checks it as [CheckMatch] does, and writes it as it is, by
 // compare-and-swap: whoever knows the former state has lost from then on, before

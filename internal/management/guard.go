@@ -80,17 +80,21 @@ var (
 
 // Require returns a handler that runs h for callers that hold scope. Responses
 // are not stored by caches, whatever h writes.
-func (g *Guard) Require(scope string, h HandlerFunc) http.Handler {
+func (g *Guard) Require(scope string, h HandlerFunc) *Operation {
 	insufficient := &Error{
 		Status: http.StatusForbidden, Code: CodeInsufficientScope,
 		Message:   "Insufficient scope, expected: " + scope,
 		challenge: `Bearer realm="management", error="insufficient_scope", scope="` + scope + `"`,
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	op := &Operation{scope: scope}
+	op.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		httpx.NoStore(w.Header())
 		caller, err := g.admit(w, r)
 		if err == nil && !slices.Contains(caller.Scopes, scope) {
 			err = insufficient
+		}
+		if err == nil && !op.conditional(r.Method) {
+			err = checkUntagged(r)
 		}
 		if err == nil {
 			err = h(w, r, caller)
@@ -99,6 +103,7 @@ func (g *Guard) Require(scope string, h HandlerFunc) http.Handler {
 			WriteError(w, r, g.Logger, err)
 		}
 	})
+	return op
 }
 
 func (g *Guard) admit(w http.ResponseWriter, r *http.Request) (Caller, error) {
