@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opkit/opkit"
 	"github.com/opkit/opkit/store"
@@ -67,6 +68,62 @@ func TestHomeRealm(t *testing.T) {
 	})
 }
 
+// A domain in another script is the one that DNS has, however it is typed, and one that
+// two connections name belongs to the older: on the built-in page and in Lock alike.
+func TestHomeRealmIsDecided(t *testing.T) {
+	u := newFakeWorld(t, options{})
+	connect := func(name string, domains ...string) {
+		u.clock.advance(time.Second)
+		u.connect(name, "oidc", map[string]any{"client_id": name, "issuer": u.fake.URL, "domain_aliases": domains})
+	}
+	connect("first", "one.example", "b\u00fccher.example")
+	connect("second", "one.example", "two.example")
+	connect("third", "one.example", "xn--bcher-kva.example")
+	for address, want := range map[string]string{
+		"x@one.example": "first", "x@two.example": "second", "x@b\u00fccher.example": "first", "x@B\u00dcCHER.example": "first",
+		"x@xn--bcher-kva.example": "first", "x@b\u00fccher\u3002example": "first",
+	} {
+		b := newBrowser(t)
+		res := b.login(b.get(u.authorizeURL(u.app)), address, "")
+		if sent := mustParse(t, res.Header.Get("Location")).Query(); sent.Get("client_id") != want || sent.Get("login_hint") != address {
+			t.Errorf("%s: %d %v", address, res.StatusCode, sent)
+		}
+	}
+	info := newBrowser(t).get(u.endpoint.LockTenantInfo).body
+	for _, want := range []string{`"domains":["one.example","xn--bcher-kva.example"]`, `"domains":["two.example"]`} {
+		if !strings.Contains(info, want) {
+			t.Errorf("Lock is not told %s: %s", want, info)
+		}
+	}
+	if strings.Contains(info, `"third"`) || strings.Count(info, "one.example") != 1 {
+		t.Errorf("Lock is told of a domain twice, or of a connection without a way: %s", info)
+	}
+	for _, domains := range []string{`"Corp.example"`, `"corp"`, `"a.example","a.example"`, `"b\u00fccher.example","xn--bcher-kva.example"`, `"*.example.com"`, `"x@example.com"`, `"https://example.com"`, `"exa mple.com"`, `7`, `""`} {
+		res := u.sendJSON(http.MethodPatch, u.endpoint.Management+"/connections/"+u.upstream.ID, u.managementToken(), `{"options":{"client_id":"here","issuer":"`+u.fake.URL+`","domain_aliases":[`+domains+`]}}`)
+		if res.StatusCode != http.StatusBadRequest || !strings.Contains(res.body, "options.domain_aliases must be") {
+			t.Errorf("%s: %d %s", domains, res.StatusCode, res.body)
+		}
+	}
+}
+
+// Whether there is such a user makes no difference before a password is checked.
+func TestHomeRealmTellsNothingOfUsers(t *testing.T) {
+	u := newFakeWorld(t, options{})
+	u.connect("partner", "oidc", map[string]any{"client_id": "here", "issuer": u.fake.URL, "domain_aliases": []string{"example.net"}})
+	var pages []string
+	for _, address := range []string{"ada@example.com", "nobody@example.com"} {
+		b := newBrowser(t)
+		res := b.login(b.get(u.authorizeURL(u.app)), address, "")
+		if res.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: %d", address, res.StatusCode)
+		}
+		pages = append(pages, text(res.body))
+	}
+	if pages[0] != pages[1] {
+		t.Errorf("%s\n%s", pages[0], pages[1])
+	}
+}
+
 // Where nobody has a password, the page asks for the address alone.
 func TestHomeRealmWithoutPasswords(t *testing.T) {
 	u := newFakeWorld(t, options{})
@@ -102,7 +159,7 @@ func TestLockOffersUpstreams(t *testing.T) {
 		info := newBrowser(t).get(u.endpoint.LockTenantInfo)
 		for _, want := range []string{
 			`{"name":"fake","displayName":"fake","strategy":"oauth2"}`, `{"name":"hub","displayName":"GitHub","strategy":"github"}`,
-			`"enterprise":[{"name":"partner","displayName":"partner","strategy":"oidc","domains":["partner.example"]}]`,
+			`"enterprise":[{"name":"partner","displayName":"partner","strategy":"custom","domains":["partner.example"]}]`,
 		} {
 			if !strings.Contains(info.body, want) {
 				t.Errorf("the tenant's information lacks %s: %s", want, info.body)
@@ -111,7 +168,7 @@ func TestLockOffersUpstreams(t *testing.T) {
 		info = newBrowser(t).get(u.endpoint.LockClientInfo + "/" + u.app.id + ".js")
 		for _, want := range []string{
 			`{"name":"github","connections":[{"name":"hub","display_name":"GitHub"}]}`, `{"name":"oauth2","connections":[{"name":"fake","display_name":"fake"}]}`,
-			`{"name":"oidc","connections":[{"name":"partner","display_name":"partner","domain_aliases":["partner.example"]}]}`,
+			`{"name":"custom","connections":[{"name":"partner","display_name":"partner","domain_aliases":["partner.example"]}]}`,
 		} {
 			if !strings.Contains(info.body, want) {
 				t.Errorf("the client's information lacks %s: %s", want, info.body)

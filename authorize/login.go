@@ -155,9 +155,14 @@ func (a *Authorizer) resets(c *store.Connection) bool {
 func (a *Authorizer) login(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, tx transaction, password string, state loginState) {
 	chosen := chooseConnection(usable, state.connection)
 	if state.connection == "" || chosen != nil && chosen.Strategy == connection.StrategyDatabase {
-		if realm := a.realmOf(usable, state.login); realm != nil {
+		realm, err := a.realmOf(usable, state.login)
+		if err != nil {
+			a.refuse(w, r, q, err)
+			return
+		}
+		if realm != nil {
 			// Whatever was typed as a password stays here, unlooked at.
-			a.sendUpstream(w, r, q, realm, strings.TrimSpace(state.login))
+			a.sendUpstream(w, r, q, realm, hintOf(state.login))
 			return
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/opkit/opkit/authorize/lock"
 	"github.com/opkit/opkit/connection"
@@ -18,26 +20,32 @@ import (
 
 // realmOf returns the upstream connection among usable whose users have email addresses
 // like this one, nil if there is none.
-func (a *Authorizer) realmOf(usable []store.Connection, login string) *store.Connection {
-	at := strings.LastIndexByte(login, '@')
-	if at < 0 {
-		return nil
+func (a *Authorizer) realmOf(usable []store.Connection, login string) (*store.Connection, error) {
+	domain := connection.EmailDomain(login)
+	if domain == "" {
+		return nil, nil
 	}
-	domain := strings.ToLower(strings.TrimSpace(login[at+1:]))
-	for i := range usable {
-		if !connection.IsUpstream(&usable[i]) {
-			continue
-		}
-		if info, err := a.cfg.Connections.Upstream(&usable[i]); err == nil && slices.Contains(info.Domains, domain) {
-			return &usable[i]
-		}
+	realms, err := a.cfg.Connections.HomeRealms(usable)
+	return realms[domain], err
+}
+
+// hintOf returns what another provider may be told of who is about to sign in there.
+func hintOf(login string) string {
+	if login = strings.TrimSpace(login); len(login) <= maxHint && utf8.ValidString(login) && !strings.ContainsFunc(login, unicode.IsControl) {
+		return login
 	}
-	return nil
+	return ""
 }
 
 // lockUpstreams returns the upstream connections as Lock is told of them: those with
-// domains are found by email address, the others have buttons.
+// domains are found by email address, the others have buttons. Each domain is told of
+// one connection, so that Lock decides as the built-in page does; a connection whose
+// domains are all another one's is reached by its name alone.
 func (a *Authorizer) lockUpstreams(connections []store.Connection) ([]lock.Upstream, error) {
+	realms, err := a.cfg.Connections.HomeRealms(connections)
+	if err != nil {
+		return nil, err
+	}
 	var out []lock.Upstream
 	for i := range connections {
 		c := &connections[i]
@@ -48,7 +56,16 @@ func (a *Authorizer) lockUpstreams(connections []store.Connection) ([]lock.Upstr
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, lock.Upstream{Name: c.Name, DisplayName: info.Label, Strategy: c.Strategy, Domains: info.Domains})
+		u := lock.Upstream{Name: c.Name, DisplayName: info.Label, Strategy: c.Strategy}
+		for domain, holder := range realms {
+			if holder.ID == c.ID {
+				u.Domains = append(u.Domains, domain)
+			}
+		}
+		slices.Sort(u.Domains)
+		if len(info.Domains) == 0 || len(u.Domains) > 0 {
+			out = append(out, u)
+		}
 	}
 	return out, nil
 }
@@ -84,7 +101,7 @@ func (a *Authorizer) choseUpstream(w http.ResponseWriter, r *http.Request, t *te
 		return true
 	}
 	hint := q.loginHint
-	if typed := params.Get("login_hint"); typed != "" && len(typed) <= maxHint {
+	if typed := hintOf(params.Get("login_hint")); typed != "" {
 		hint = typed
 	}
 	a.sendUpstream(w, r, q, chosen, hint)

@@ -75,11 +75,14 @@ func optionAlgorithms(raw json.RawMessage) string {
 func optionDomains(raw json.RawMessage) string {
 	var v []string
 	ok := josejson.Unmarshal(raw, &v) == nil && len(v) <= maxUpstreamDomains
+	seen := map[string]bool{}
 	for _, domain := range v {
-		ok = ok && isDomainName(domain)
+		ascii, is := asciiDomain(domain)
+		ok = ok && is && domain == strings.ToLower(domain) && !seen[ascii]
+		seen[ascii] = true
 	}
 	if !ok {
-		return "must be an array of at most 100 domain names in lower case"
+		return "must be an array of at most 100 domain names in lower case, none of them twice"
 	}
 	return ""
 }

@@ -28,19 +28,20 @@ type Upstream struct {
 	Domains []string
 }
 
-// social are the strategies for which Lock has buttons of their own.
-var social = []string{"apple", "github", "google-oauth2"}
+// social are the strategies for which every version of Lock has a button of their own.
+// Apple is not among them: the oldest would not show it.
+var social = []string{"github", "google-oauth2"}
 
-// strategy returns the one that Lock knows: by it, Lock decides what a connection looks
-// like.
+// strategy returns one that every version of Lock knows: by it, Lock decides what a
+// connection looks like, and leaves out what it does not know.
 func (u *Upstream) strategy() string {
 	switch {
-	case len(u.Domains) == 0 && !slices.Contains(social, u.Strategy):
-		return "oauth2" // a button with the connection's name
-	case len(u.Domains) > 0 && u.Strategy != "waad" && u.Strategy != "auth0-oidc":
-		return "oidc"
+	case len(u.Domains) > 0:
+		return "custom" // found by the domain, and nothing else
+	case slices.Contains(social, u.Strategy):
+		return u.Strategy
 	}
-	return u.Strategy
+	return "oauth2" // a button with the connection's name
 }
 
 // tenantUpstream is a connection to another provider on the tenant's information.
