@@ -132,6 +132,16 @@ type site struct {
 
 func newSite(t *testing.T, l *release, page string, width, height int) *site {
 	t.Helper()
+	l.bundle(t) // a test that cannot run begins nothing
+	s := newProviderSite(t, page)
+	s.browse(l, width, height)
+	return s
+}
+
+// browse starts the browser, and the network that it gets Lock from.
+func (s *site) browse(l *release, width, height int) {
+	t := s.t
+	t.Helper()
 	file := l.bundle(t)
 	cdn := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Host != "cdn.auth0.com" || !strings.HasSuffix(r.URL.Path, "/lock.min.js") {
@@ -142,14 +152,20 @@ func newSite(t *testing.T, l *release, page string, width, height int) *site {
 		http.ServeFile(w, r, file)
 	}))
 	t.Cleanup(cdn.Close)
-	s := newProviderSite(t, page)
 	s.tab = chromium.StartResolving(t, width, height, "MAP cdn.auth0.com:443 "+strings.TrimPrefix(cdn.URL, "https://"))
 	s.listen()
-	return s
 }
 
 // newProviderSite starts the provider alone.
 func newProviderSite(t *testing.T, page string) *site {
+	t.Helper()
+	return newSiteOf(t, func(s *site, logger *slog.Logger) (*opkit.Provider, error) {
+		return newProvider(t.Context(), s.issuer, page, s.receive, logger)
+	})
+}
+
+// newSiteOf starts a provider that build made for the issuer of the site.
+func newSiteOf(t *testing.T, build func(*site, *slog.Logger) (*opkit.Provider, error)) *site {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -157,7 +173,7 @@ func newProviderSite(t *testing.T, page string) *site {
 	}
 	s := &site{t: t, mails: make(chan authorize.Mail, 10), issuer: "https://" + listener.Addr().String() + "/"}
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if s.provider, err = newProvider(t.Context(), s.issuer, page, s.receive, logger); err != nil {
+	if s.provider, err = build(s, logger); err != nil {
 		t.Fatal(err)
 	}
 	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: s.provider, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}}
