@@ -58,12 +58,12 @@ func (p *Provider) newManagementDocument() (*httpx.Document, error) {
 // (/api/v2/openapi.json), to everybody: it says how requests look, and nothing of the
 // tenant.
 func (p *Provider) ManagementDocument() http.Handler {
-	return httpx.CORS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return p.limited(httpx.CORS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		document, err := p.managementDocument()
 		if err != nil {
 			management.WriteError(w, r, p.cfg.Logger, err)
 			return
 		}
 		document.ServeHTTP(w, r)
-	}), http.MethodGet)
+	}), http.MethodGet))
 }

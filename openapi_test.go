@@ -5,9 +5,13 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/opkit/opkit"
 	"github.com/opkit/opkit/tenant"
@@ -367,5 +371,27 @@ func TestDescribedStatusesOfAProviderWithLess(t *testing.T) {
 		if res := whole.sendJSON(op.method, whole.endpoint.Management+in(records, op.path), token, body); res.StatusCode != want {
 			t.Errorf("%s: %d %s, want %d", op, res.StatusCode, res.body, want)
 		}
+	}
+}
+
+// docs/management.md has a row for each operation, and none for others.
+func TestTheListOfOperationsIsComplete(t *testing.T) {
+	w, _ := described(t, options{})
+	text, err := os.ReadFile("docs/management.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("(?m)^\\| `([A-Z]+ /[^`]*)` \\| `([^`]*)` \\| (.*) \\|$")
+	var listed, want []string
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		listed = append(listed, m[1]+" "+m[2]+" "+m[3])
+	}
+	for _, op := range operations(w.openAPI()) {
+		want = append(want, fmt.Sprint(op, " ", op.scope(), " ", op.object["summary"]))
+	}
+	slices.Sort(listed)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, listed); diff != "" {
+		t.Errorf("(-described +listed)\n%s", diff)
 	}
 }

@@ -67,7 +67,7 @@ func install(t *testing.T) {
 
 // The SDKs for Node.js do what a script of theirs asks, assertions and all.
 func TestNodeSDKs(t *testing.T) {
-	for _, script := range []string{"auth0-7.mjs", "auth0-4.mjs"} {
+	for _, script := range []string{"auth0-7.mjs", "auth0-4.mjs", "openapi.mjs"} {
 		t.Run(script, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, s *site) {
 				install(t)
