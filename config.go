@@ -97,6 +97,11 @@ type Config struct {
 	// Zero: 20 requests a second, 200 at once, counted on each node.
 	ManagementRate tenant.ManagementRate
 
+	// MapUpstream makes the profile of a user who has just signed in at another provider,
+	// or refuses the user, see [connection.Config]. Nil: the options of the connection do
+	// the first.
+	MapUpstream func(ctx context.Context, c connection.UpstreamClaims) (connection.UpstreamProfile, error)
+
 	// Mailer sends links to users: to replace a forgotten password, to verify an email
 	// address, to sign up. Nil: nobody can do the first, the second does not happen, and
 	// whoever signs up has an account at once, under an address that nobody proved.

@@ -26,7 +26,8 @@ type faultWorld struct {
 	app   registered
 	site  *site // where applications publish what they are
 	fake  *fakeWorld
-	sites int // that have done so
+	joins store.Connection // see linking
+	sites int              // that have done so
 	mails mailbox
 	users int // that were created for a request
 }
@@ -114,6 +115,17 @@ func (w *faultWorld) elsewhere() *fakeWorld {
 		w.fake.upstream = w.connect("fake", "oidc", map[string]any{"client_id": "here", "client_secret": "upstream secret", "issuer": w.fake.fake.URL})
 	}
 	return w.fake
+}
+
+// linking returns a connection that joins accounts.
+func (w *faultWorld) linking() store.Connection {
+	w.t.Helper()
+	if w.joins.ID == "" {
+		w.joins = w.connect("linking", "oidc", map[string]any{
+			"client_id": "here", "client_secret": "upstream secret", "issuer": w.elsewhere().fake.URL, "account_linking": true,
+		})
+	}
+	return w.joins
 }
 
 // published returns an application that nobody has named yet, known by its document.

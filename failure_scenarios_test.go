@@ -55,6 +55,18 @@ var faultsInTheBrowser = []faultScenario{
 			return b.get(back)
 		}
 	}},
+	// The password counts as an attempt before it is right, and the answer is spent before
+	// the accounts are joined. Asking again for what was joined finds it so.
+	{name: "accounts joined", tolerates: "DeleteTicket", stays: "PutTicket DeleteTicket CreateUser CreateSession", again: http.StatusBadRequest, prepare: func(w *faultWorld) func() *response {
+		u, b := w.elsewhere(), newBrowser(w.t)
+		u = &fakeWorld{world: u.world, fake: u.fake, app: u.app, upstream: w.linking()}
+		subject := fmt.Sprint("linked", len(u.users()))
+		u.fake.set(func() {
+			u.fake.claims, u.fake.info = map[string]any{"sub": subject}, map[string]any{"sub": subject, "email": "ada@example.com"}
+		})
+		page := u.asked(b)
+		return func() *response { return b.link(page, "join", password) }
+	}},
 	// That somebody uses the application is noted first.
 	{name: "consent, allowed", stays: "UpdateClient", want: http.StatusSeeOther, prepare: func(w *faultWorld) func() *response {
 		b := newBrowser(w.t)

@@ -71,7 +71,7 @@ func New(cfg Config) (*Provider, error) {
 	outbound := httpx.NewOutbound(httpx.OutboundConfig{InsecureAllow: cfg.Outbound.InsecureAllow, RootCAs: cfg.Outbound.RootCAs})
 	if p.connections, err = connection.New(connection.Config{
 		Stores: cfg.Stores, Uncached: uncached, Tenants: p.tenants, Hosts: cfg.Hosts, ACR: cfg.ACR,
-		Secrets: cfg.secrets(), Outbound: outbound,
+		Secrets: cfg.secrets(), Outbound: outbound, MapUpstream: cfg.MapUpstream,
 		// Apart from those of clients, who could push each other's out.
 		Keys:     &clientauth.KeySets{Outbound: outbound, Now: cfg.Now, Logger: cfg.Logger},
 		Argon2id: cfg.Passwords.Argon2id, PasswordConcurrency: cfg.Passwords.Concurrency,

@@ -40,6 +40,9 @@ const (
 
 	// SignIn is an attempt of a user to sign in. Subject is the connection.
 	SignIn Type = "user.sign_in"
+	// AccountsLinked is a user joining an account at another provider, through the
+	// connection that Subject names, to the one here.
+	AccountsLinked Type = "user.accounts_linked"
 	// Consent is the answer of a user to what an application asked for.
 	Consent Type = "user.consent"
 	// GrantRevocation is the end of what a user allowed an application, by the user's own

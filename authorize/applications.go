@@ -33,6 +33,8 @@ func (a *Authorizer) Applications() http.Handler {
 			t, form, ok := a.posted(w, r)
 			switch {
 			case !ok:
+			case form.Get("link") != "":
+				a.link(w, r, t, form, true)
 			case form.Get("grants") != "":
 				a.removeAccess(w, r, t, form)
 			default:

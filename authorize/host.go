@@ -52,7 +52,9 @@ func (a *Authorizer) followHost(w http.ResponseWriter, r *http.Request, q *reque
 // hostAgrees reports whether the embedding application still says what a session
 // says. Sessions of other connections are none of its business.
 func (a *Authorizer) hostAgrees(r *http.Request, q *request, session store.Session) (bool, error) {
-	usable, err := a.usable(r.Context(), q)
+	// All of them: who prefers an upstream may get the session of an account that was
+	// joined to the one there.
+	usable, err := a.allUsable(r.Context(), q)
 	if err != nil {
 		return false, err
 	}

@@ -82,6 +82,10 @@ func (a *Authorizer) Login() http.Handler {
 		if !ok {
 			return
 		}
+		if form.Get("link") != "" {
+			a.link(w, r, t, form, false)
+			return
+		}
 		tx, q, expired, err := a.open(r.Context(), r, t, stepLogin, form.Get("transaction"))
 		if err != nil {
 			a.refuseStep(w, r, t, q, err)
@@ -228,26 +232,38 @@ func chooseConnection(usable []store.Connection, name string) *store.Connection 
 }
 
 func (a *Authorizer) showFailedLogin(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, state loginState, err error) {
-	state.status = http.StatusUnauthorized
-	var retry time.Duration
-	locked, isLocked := errors.AsType[*connection.LockedError](err)
-	switch {
-	case errors.Is(err, connection.ErrInvalidCredentials):
-		state.failure = "Wrong email, username or password."
-	case isLocked:
-		state.status, retry = http.StatusTooManyRequests, locked.RetryAfter
-		state.failure = "Too many failed attempts. Wait a little, then try again."
-	case errors.Is(err, connection.ErrBusy):
-		state.status, retry = http.StatusServiceUnavailable, time.Second
-		state.failure = "The service is busy. Try again in a moment."
-	case errors.Is(err, connection.ErrNotAllowed):
-		state.failure = "This account cannot be used."
-	default:
+	failure, ok := loginFailureOf(err)
+	if !ok {
 		a.refuse(w, r, q, err)
 		return
 	}
-	setRetryAfter(w, retry)
+	state.failure, state.status = failure.text, failure.status
+	setRetryAfter(w, failure.retry)
 	a.showLogin(w, r, q, usable, state)
+}
+
+// loginFailure is what a page says to somebody who cannot sign in.
+type loginFailure struct {
+	text   string
+	status int
+	retry  time.Duration
+}
+
+// loginFailureOf returns what a page says of an error of a login; false if that is none
+// of the user's.
+func loginFailureOf(err error) (loginFailure, bool) {
+	locked, isLocked := errors.AsType[*connection.LockedError](err)
+	switch {
+	case errors.Is(err, connection.ErrInvalidCredentials):
+		return loginFailure{"Wrong email, username or password.", http.StatusUnauthorized, 0}, true
+	case isLocked:
+		return loginFailure{"Too many failed attempts. Wait a little, then try again.", http.StatusTooManyRequests, locked.RetryAfter}, true
+	case errors.Is(err, connection.ErrBusy):
+		return loginFailure{"The service is busy. Try again in a moment.", http.StatusServiceUnavailable, time.Second}, true
+	case errors.Is(err, connection.ErrNotAllowed):
+		return loginFailure{"This account cannot be used.", http.StatusUnauthorized, 0}, true
+	}
+	return loginFailure{}, false
 }
 
 // refuseStep answers a form whose request no longer holds. Errors of the

@@ -142,7 +142,7 @@ func parsePages(replacements fs.FS) (*pages, error) {
 	}
 	for _, name := range []string{"login.html", "consent.html", "applications.html", "error.html", "form_post.html", "web_message.html",
 		"logout.html", "logged_out.html", "logout_error.html",
-		"reset_password.html", "verify_email.html", "link_error.html", "signup.html", "signup_finish.html"} {
+		"reset_password.html", "verify_email.html", "link_error.html", "link_account.html", "signup.html", "signup_finish.html"} {
 		text, err := readPage(replacements, name)
 		if err != nil {
 			return nil, err

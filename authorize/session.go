@@ -246,16 +246,10 @@ func (a *Authorizer) hintedSubject(ctx context.Context, q *request, hint string)
 	return h.Subject, err
 }
 
-// usable returns the connections that the client may use, those that the request
-// prefers first.
+// usable returns the connections that the client may use: the one that the request
+// prefers, if it is among them.
 func (a *Authorizer) usable(ctx context.Context, q *request) ([]store.Connection, error) {
-	if q.account {
-		return a.cfg.Connections.Offered(ctx, q.tenant)
-	}
-	usable, err := a.cfg.Connections.Usable(ctx, q.tenant, q.client)
-	if errors.Is(err, connection.ErrNotAllowed) {
-		return nil, oauth.WithCause(err, oauth.CodeUnauthorizedClient, notServed(q.client))
-	}
+	usable, err := a.allUsable(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -263,6 +257,18 @@ func (a *Authorizer) usable(ctx context.Context, q *request) ([]store.Connection
 		return usable[i : i+1], nil
 	}
 	return usable, nil
+}
+
+// allUsable returns all connections that the client may use.
+func (a *Authorizer) allUsable(ctx context.Context, q *request) ([]store.Connection, error) {
+	if q.account {
+		return a.cfg.Connections.Offered(ctx, q.tenant)
+	}
+	usable, err := a.cfg.Connections.Usable(ctx, q.tenant, q.client)
+	if errors.Is(err, connection.ErrNotAllowed) {
+		return nil, oauth.WithCause(err, oauth.CodeUnauthorizedClient, notServed(q.client))
+	}
+	return usable, err
 }
 
 // notServed says why a client is not served whatever it asks for.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -40,6 +41,10 @@ type transaction struct {
 	// of an upstream.
 	Connection     string `json:"c,omitempty"`
 	Reauthenticate bool   `json:"r,omitempty"`
+	// Upstream is who another provider said the user is, UserID the user of Database who
+	// has the same address: the page asks whether they are one.
+	Upstream *connection.UpstreamIdentity `json:"k,omitempty"`
+	Database string                       `json:"d,omitempty"`
 	// CSRF and IntState have to come back with a login from a page with Lock. UserID is
 	// who such a login proved to be, at AuthenticatedAt and through Connection, and ID
 	// names that proof, which is used once. Password is the digest of the password hash
@@ -57,6 +62,8 @@ const (
 	stepHost  = "host"
 	// stepUpstream is another provider.
 	stepUpstream = "upstream"
+	// stepLink is the page that asks whether two accounts are one.
+	stepLink = "link"
 	// stepLock is a login page with Lock, stepLockResult what it says of a user.
 	stepLock       = "lock"
 	stepLockResult = "lock-result"
@@ -68,18 +75,19 @@ const (
 	stepAccountLogin    = "account-login"
 	stepAccountHost     = "account-host"
 	stepAccountUpstream = "account-upstream"
+	stepAccountLink     = "account-link"
 	stepRemoveAccess    = "remove-access"
 )
 
 // steps say where the ways to sign in lead to.
-type steps struct{ login, loginEndpoint, host, hostEndpoint, upstream string }
+type steps struct{ login, loginEndpoint, host, hostEndpoint, upstream, link string }
 
 func (a *Authorizer) stepsOf(q *request) steps {
 	e := a.cfg.Tenants.Endpoints()
 	if q.account {
-		return steps{stepAccountLogin, e.Applications, stepAccountHost, e.Applications, stepAccountUpstream}
+		return steps{stepAccountLogin, e.Applications, stepAccountHost, e.Applications, stepAccountUpstream, stepAccountLink}
 	}
-	return steps{stepLogin, e.Login, stepHost, e.LoginCallback, stepUpstream}
+	return steps{stepLogin, e.Login, stepHost, e.LoginCallback, stepUpstream, stepLink}
 }
 
 // seal binds tx to the browser and seals it. The browser keeps one value for all

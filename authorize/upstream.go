@@ -86,7 +86,7 @@ func (a *Authorizer) finishUpstream(w http.ResponseWriter, r *http.Request, t *t
 		a.refuse(w, r, q, errLoginExpired)
 		return
 	}
-	usable, err := a.usable(ctx, q)
+	usable, err := a.allUsable(ctx, q)
 	if err != nil {
 		a.refuse(w, r, q, err)
 		return
@@ -109,25 +109,44 @@ func (a *Authorizer) finishUpstream(w http.ResponseWriter, r *http.Request, t *t
 		return
 	}
 	// From here on there is somebody who proved something.
-	switch err := a.spendUpstreamState(ctx, t, &tx); {
-	case errors.Is(err, store.ErrExists):
-		a.fail(w, r, t, oauth.Errorf(oauth.CodeInvalidRequest, "This sign-in was finished already. Go back to the application and start again."))
-		return
-	case err != nil:
-		a.refuse(w, r, q, err)
+	if !a.spendSignIn(w, r, q, &tx) || a.offerLink(w, r, q, usable, c, identity) {
 		return
 	}
-	user, err := a.cfg.Connections.UpstreamUser(ctx, t, c, identity)
+	a.signInUpstream(w, r, q, usable, c, identity)
+}
+
+// signInUpstream signs in whom an upstream says somebody is.
+func (a *Authorizer) signInUpstream(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, c *store.Connection, identity connection.UpstreamIdentity) {
+	user, err := a.cfg.Connections.UpstreamUser(r.Context(), q.tenant, c, identity)
 	if err != nil {
 		a.failUpstream(w, r, q, c, err)
 		return
 	}
-	session, err := a.startSession(w, r, q, proof{connectionID: c.ID, userID: user.ID, at: a.provenAt(identity.AuthenticatedAt), amr: identity.AMR, acr: identity.ACR})
+	p := proof{connectionID: c.ID, userID: user.ID, at: a.provenAt(identity.AuthenticatedAt), amr: identity.AMR, acr: identity.ACR}
+	s, err := a.linkedSession(w, r, q, usable, &user, p)
+	if s == nil && err == nil {
+		s = &signedIn{user: user}
+		s.session, err = a.startSession(w, r, q, p)
+	}
 	if err != nil {
 		a.refuse(w, r, q, err)
 		return
 	}
-	a.proceed(w, r, q, &signedIn{session: session, user: user})
+	a.proceed(w, r, q, s)
+}
+
+// spendSignIn notes that a sign-in at an upstream, or the question that followed it, was
+// finished, and reports whether it was not before. It answers the request itself if not.
+func (a *Authorizer) spendSignIn(w http.ResponseWriter, r *http.Request, q *request, tx *transaction) bool {
+	switch err := a.spendUpstreamState(r.Context(), q.tenant, tx); {
+	case errors.Is(err, store.ErrExists):
+		a.fail(w, r, q.tenant, oauth.Errorf(oauth.CodeInvalidRequest, "This sign-in was finished already. Go back to the application and start again."))
+		return false
+	case err != nil:
+		a.refuse(w, r, q, err)
+		return false
+	}
+	return true
 }
 
 // openUpstream returns the transaction that is the state, and the request, parsed and

@@ -93,6 +93,11 @@ type Config struct {
 	Outbound Outbound
 	Keys     PublishedKeys
 
+	// MapUpstream makes the profile of a user who has just signed in at an upstream. An
+	// error that wraps [ErrNotAllowed] refuses the user, any other is a system error.
+	// What cannot be part of a profile is left out. Nil: the connection's options do.
+	MapUpstream func(ctx context.Context, c UpstreamClaims) (UpstreamProfile, error)
+
 	// ACR says which authentication context classes logins achieve.
 	ACR ACRConfig
 
@@ -198,8 +203,12 @@ func New(cfg Config) (*Directory, error) {
 		if err != nil {
 			return nil, fmt.Errorf("connection: Config.Secrets: %w", err)
 		}
+		tokens, err := seal.New("upstream-tokens", cfg.Secrets...)
+		if err != nil {
+			return nil, fmt.Errorf("connection: Config.Secrets: %w", err)
+		}
 		client := cfg.Outbound.Client()
-		d.upstreams = &upstreams{client: client, keys: cfg.Keys, secrets: box, known: &documents{client: client, now: cfg.Now, known: map[string]*document{}}}
+		d.upstreams = &upstreams{client: client, keys: cfg.Keys, secrets: box, tokens: tokens, known: &documents{client: client, now: cfg.Now, known: map[string]*document{}}}
 	}
 	for name, host := range cfg.Hosts {
 		if err := checkName(name); err != nil {

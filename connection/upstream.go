@@ -57,7 +57,8 @@ type Outbound interface{ Client() *http.Client }
 type upstreams struct {
 	client  *http.Client
 	keys    PublishedKeys
-	secrets *seal.Box
+	secrets *seal.Box // of connections
+	tokens  *seal.Box // of users
 	known   *documents
 }
 

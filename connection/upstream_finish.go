@@ -40,6 +40,11 @@ type UpstreamIdentity struct {
 	// one of [ACRConfig].Values.
 	AMR []string
 	ACR string
+	// Doubtful says that the address is verified, but that the upstream is not the one
+	// who gives out addresses of its domain: it may have changed hands since.
+	Doubtful bool `json:",omitempty"`
+	// Tokens are what the upstream gave out, if the connection keeps that.
+	Tokens *oauth2.Token `json:",omitempty"`
 }
 
 const (
@@ -81,9 +86,9 @@ func (d *Directory) UpstreamIdentity(ctx context.Context, t *tenant.Tenant, c *s
 		return UpstreamIdentity{}, err
 	}
 	if o.preset.oidc {
-		return d.openIDIdentity(ctx, t, o, server, login, &answer, tokens)
+		return d.openIDIdentity(ctx, t, c, o, server, login, &answer, tokens)
 	}
-	return d.oauthIdentity(ctx, o, server, &answer, tokens)
+	return d.oauthIdentity(ctx, c, o, server, &answer, tokens)
 }
 
 // isAnswerOf reports whether an answer that names an issuer is the upstream's.
@@ -133,7 +138,7 @@ func (d *Directory) redeemUpstream(ctx context.Context, c *store.Connection, o *
 }
 
 // openIDIdentity is who an ID token is about, with what the userinfo endpoint adds.
-func (d *Directory) openIDIdentity(ctx context.Context, t *tenant.Tenant, o *upstreamOptions, server *upstreamServer, login UpstreamLogin, answer *UpstreamAnswer, tokens *oauth2.Token) (UpstreamIdentity, error) {
+func (d *Directory) openIDIdentity(ctx context.Context, t *tenant.Tenant, c *store.Connection, o *upstreamOptions, server *upstreamServer, login UpstreamLogin, answer *UpstreamAnswer, tokens *oauth2.Token) (UpstreamIdentity, error) {
 	compact, _ := tokens.Extra("id_token").(string)
 	token, err := d.verifyIDToken(ctx, t, o, server, login, compact, tokens.AccessToken)
 	if err != nil {
@@ -151,14 +156,11 @@ func (d *Directory) openIDIdentity(ctx context.Context, t *tenant.Tenant, o *ups
 		}
 		claims = withUserinfo(claims, info)
 	}
-	identity := UpstreamIdentity{Subject: token.Subject, AuthenticatedAt: token.AuthTime, AMR: token.AMR, UpstreamProfile: o.profileOf(claims)}
+	identity := UpstreamIdentity{Subject: token.Subject, AuthenticatedAt: token.AuthTime, AMR: token.AMR, UpstreamProfile: o.profileOf(claims), Tokens: tokens}
 	if slices.Contains(d.cfg.ACR.Values, token.ACR) {
 		identity.ACR = token.ACR
 	}
-	if o.preset.refine != nil {
-		o.preset.refine(o, claims, answer, &identity)
-	}
-	return identity, nil
+	return d.refined(ctx, c, o, claims, answer, identity)
 }
 
 // withUserinfo adds to the claims of an ID token those of userinfo. What is signed wins;
@@ -177,7 +179,7 @@ func withUserinfo(signed, info map[string]json.RawMessage) map[string]json.RawMe
 }
 
 // oauthIdentity is who the userinfo endpoint of an upstream without ID tokens says it is.
-func (d *Directory) oauthIdentity(ctx context.Context, o *upstreamOptions, server *upstreamServer, answer *UpstreamAnswer, tokens *oauth2.Token) (UpstreamIdentity, error) {
+func (d *Directory) oauthIdentity(ctx context.Context, c *store.Connection, o *upstreamOptions, server *upstreamServer, answer *UpstreamAnswer, tokens *oauth2.Token) (UpstreamIdentity, error) {
 	info, err := d.userinfo(ctx, server.UserinfoEndpoint, tokens.AccessToken)
 	if err != nil {
 		return UpstreamIdentity{}, err
@@ -191,9 +193,20 @@ func (d *Directory) oauthIdentity(ctx context.Context, o *upstreamOptions, serve
 	if subject == "" {
 		return UpstreamIdentity{}, upstreamFailed("userinfo does not say who the user is")
 	}
-	identity := UpstreamIdentity{Subject: subject, UpstreamProfile: o.profileOf(info)}
+	identity := UpstreamIdentity{Subject: subject, UpstreamProfile: o.profileOf(info), Tokens: tokens}
+	return d.refined(ctx, c, o, info, answer, identity)
+}
+
+// refined returns an identity with what the strategy and the host make of it.
+func (d *Directory) refined(ctx context.Context, c *store.Connection, o *upstreamOptions, claims map[string]json.RawMessage, answer *UpstreamAnswer, identity UpstreamIdentity) (UpstreamIdentity, error) {
 	if o.preset.refine != nil {
-		o.preset.refine(o, info, answer, &identity)
+		o.preset.refine(o, claims, answer, &identity)
+	}
+	if err := d.mapUpstream(ctx, c, &identity, claims); err != nil {
+		return UpstreamIdentity{}, err
+	}
+	if !o.KeepTokens {
+		identity.Tokens = nil
 	}
 	return identity, nil
 }

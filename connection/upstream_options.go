@@ -65,6 +65,8 @@ type upstreamOptions struct {
 	IconURL        string                   `json:"icon_url"`
 	DomainAliases  []string                 `json:"domain_aliases"`
 	AttributeMap   attributeMap             `json:"attribute_map"`
+	Linking        bool                     `json:"account_linking"`
+	KeepTokens     bool                     `json:"keep_tokens"`
 	SetAttributes  string                   `json:"set_user_root_attributes"`
 	NotKept        []string                 `json:"non_persistent_attrs"`
 	UpstreamParams map[string]upstreamParam `json:"upstream_params"`
@@ -186,6 +188,8 @@ var upstreamRules = map[string]optionRule{
 		return ""
 	},
 	"pkce_enabled":                  optionBool,
+	"keep_tokens":                   optionBool,
+	"account_linking":               optionBool,
 	"non_persistent_attrs":          optionStrings,
 	"scope":                         optionScope,
 	"id_token_signed_response_algs": optionAlgorithms,

@@ -75,6 +75,11 @@ var presets = map[string]*preset{
 		scopes: []string{"openid", "profile", "email"}, complete: true,
 		// It has neither max_age nor prompt=login.
 		ageless: true,
+		refine: func(_ *upstreamOptions, claims map[string]json.RawMessage, _ *UpstreamAnswer, identity *UpstreamIdentity) {
+			// It vouches for addresses of its own and of domains that it serves. Of others it
+			// knows that they were the user's when the account was made.
+			identity.Doubtful = !strings.HasSuffix(identity.Email, "@gmail.com") && claimText(claims["hd"], maxUpstreamText) == ""
+		},
 	},
 	StrategyEntra:    entra,
 	StrategyGitHub:   gitHub,

@@ -47,6 +47,9 @@ func (d *Directory) saveUpstreamUser(ctx context.Context, c *store.Connection, o
 		if o.SetAttributes != attributesNever {
 			identity.applyTo(&user, o)
 		}
+		if err := d.keepTokens(&user, o, identity.Tokens); err != nil {
+			return store.User{}, err
+		}
 		return user, d.writeUpstreamUser(ctx, c, &user, d.cfg.Stores.UserAdmin.CreateUser)
 	}
 	switch {
@@ -60,6 +63,9 @@ func (d *Directory) saveUpstreamUser(ctx context.Context, c *store.Connection, o
 	after := before.Clone()
 	if o.SetAttributes == "" || o.SetAttributes == attributesEachLogin {
 		identity.applyTo(&after, o)
+	}
+	if err := d.keepTokens(&after, o, identity.Tokens); err != nil {
+		return store.User{}, err
 	}
 	if reflect.DeepEqual(before, after) {
 		return after, nil

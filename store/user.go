@@ -22,9 +22,15 @@ type User struct {
 	// PasswordHash is a PHC string or another format that a password hook of the
 	// connection understands. Empty: the user has no password and cannot sign in
 	// with one.
-	PasswordHash string  `json:"password_hash,omitempty"`
-	Blocked      bool    `json:"blocked,omitempty"`
-	Profile      Profile `json:"profile"`
+	PasswordHash string `json:"password_hash,omitempty"`
+	Blocked      bool   `json:"blocked,omitempty"`
+	// UpstreamTokens are what another provider gave out for the user, where the
+	// connection keeps that.
+	UpstreamTokens Sealed `json:"upstream_tokens,omitempty"`
+	// LinkedTo is the ID of the user whom this one's sign-ins are for: the user joined an
+	// account at another provider to the one here. Empty: for this one.
+	LinkedTo string  `json:"linked_to,omitempty"`
+	Profile  Profile `json:"profile"`
 	// AppMetadata and UserMetadata are JSON objects of the host.
 	AppMetadata  json.RawMessage `json:"app_metadata,omitempty"`
 	UserMetadata json.RawMessage `json:"user_metadata,omitempty"`
@@ -70,6 +76,7 @@ func (u User) Clone() User {
 		address := *u.Profile.Address
 		u.Profile.Address = &address
 	}
+	u.UpstreamTokens = slices.Clone(u.UpstreamTokens)
 	u.AppMetadata = slices.Clone(u.AppMetadata)
 	u.UserMetadata = slices.Clone(u.UserMetadata)
 	return u

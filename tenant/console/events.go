@@ -41,6 +41,7 @@ var eventNames = map[string]string{
 	"initial_access_token.deletion": "Initial access token deleted",
 	"user.sign_in":                  "Sign-in",
 	"user.consent":                  "Consent",
+	"user.accounts_linked":          "Accounts joined",
 	"grant.revocation":              "Access removed by the user",
 	"code.reuse":                    "Code used twice",
 	"refresh_token.reuse":           "Refresh token used twice",
