@@ -382,7 +382,7 @@ func FuzzSettings(f *testing.F) {
 	} {
 		f.Add([]byte(body))
 	}
-	d, stores := newDirectory(f, nil)
+	d, stores := newDirectory(f, func(c *tenant.Config) { c.ManagementRate = tenant.ManagementRate{PerSecond: 1e9, Burst: 1e9} })
 	token := managementToken(f, d, "update:tenant_settings", nil)
 	h := d.SettingsHandler()
 	f.Fuzz(func(t *testing.T, body []byte) {
