@@ -104,7 +104,7 @@ func TestSignIn(t *testing.T) {
 func (s *site) says(text string) {
 	s.t.Helper()
 	chromium.Do(s.t, s.tab, chromedp.Evaluate[bool](fmt.Sprintf(`new Promise(resolve => {
-		const look = () => document.body.innerText.toLowerCase().includes(%q) ? resolve(true) : requestAnimationFrame(look);
+		const look = () => document.body?.innerText.toLowerCase().includes(%q) ? resolve(true) : requestAnimationFrame(look);
 		look();
 	})`, strings.ToLower(text)), chromedp.EvalAwaitPromise))
 }

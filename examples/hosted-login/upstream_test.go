@@ -127,8 +127,9 @@ func newSiteWithPartner(t *testing.T, l *release, page string) (s *site, redirec
 // on, and returns what the application received.
 func (s *site) signInThere(hint string) url.Values {
 	s.t.Helper()
-	s.says("Partner")
+	// Waiting outlives the pages in between; a script would end with the one it is on.
 	chromium.Do(s.t, s.tab, chromedp.WaitVisible(chromedp.CSS("#login-submit")))
+	s.says("Partner")
 	if got := chromium.Do(s.t, s.tab, chromedp.Value(chromedp.CSS("#username"))); got != hint {
 		s.t.Errorf("the other provider was told %q, want %q", got, hint)
 	}

@@ -13,11 +13,13 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/opkit/opkit/examples/internal/listen"
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8443", "`address` of the provider")
-	partner := flag.String("partner", "127.0.0.1:8444", "`address` of the partner")
+	addr := flag.String("addr", "127.0.0.1:8445", "`address` of the provider")
+	partner := flag.String("partner", "127.0.0.1:8446", "`address` of the partner")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, *addr, *partner)
@@ -37,11 +39,11 @@ func run(ctx context.Context, addr, partnerAddr string) error {
 	trusted.AddCert(certificate.Leaf)
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 
-	listener, err := net.Listen("tcp", addr)
+	listener, err := listen.On(addr, "-addr")
 	if err != nil {
 		return err
 	}
-	partnerListener, err := net.Listen("tcp", partnerAddr)
+	partnerListener, err := listen.On(partnerAddr, "-partner")
 	if err != nil {
 		return err
 	}
