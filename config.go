@@ -245,8 +245,8 @@ type Lifetimes struct {
 type EventLogConfig struct {
 	// Retention is how long an event is kept. Zero: 30 days.
 	Retention time.Duration
-	// MaxEvents is how many events each tenant keeps of what was done and, apart from
-	// that, of what was refused or failed. Zero: 50,000 of each.
+	// MaxEvents is how many events each tenant keeps of what administrators did, of what
+	// others did, and of what was refused or failed. Zero: 50,000 of each.
 	MaxEvents int
 }
 

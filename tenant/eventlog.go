@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,9 +23,9 @@ type EventLogConfig struct {
 	Events store.EventStore
 	// Retention is how long an event is kept. Zero or less: 30 days.
 	Retention time.Duration
-	// MaxEvents is how many events a tenant keeps of what was done and, apart from that,
-	// of what was refused or failed: whoever tries passwords cannot push out what
-	// administrators did. Zero or less: 50,000 of each.
+	// MaxEvents is how many events a tenant keeps of what administrators did, of what
+	// others did, and of what was refused or failed: whoever tries passwords, or signs in
+	// and out all day, pushes out nothing else. Zero or less: 50,000 of each.
 	MaxEvents int
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -44,13 +45,14 @@ type EventLog struct {
 }
 
 const (
-	eventQueue   = 1024
-	refusedQueue = eventQueue / 2 // how long it may be when what strangers cause joins it
-	eventBatch   = 100
-	appendLimit  = 20 * time.Second // for one batch
-	appendRetry  = time.Second
-	appendRounds = 60              // then a batch is given up
-	flushLimit   = 5 * time.Second // for one batch when the program ends
+	eventQueue = 1024
+	// How long it may be when what strangers cause joins it, and what users do.
+	refusedQueue, usersQueue = eventQueue / 2, eventQueue * 3 / 4
+	eventBatch               = 100
+	appendLimit              = 20 * time.Second // for one batch
+	appendRetry              = time.Second
+	appendRounds             = 60              // then a batch is given up
+	flushLimit               = 5 * time.Second // for one batch when the program ends
 )
 
 // Bounds of what is kept of an event. Identifiers are indexed.
@@ -59,8 +61,19 @@ const (
 	maxEventNotes = 32
 )
 
-// quotaRefused is that of what was refused or failed.
-const quotaRefused = "refused"
+// Quotas, each of which is bounded by itself.
+const (
+	quotaUsers          = ""
+	quotaRefused        = "refused" // or failed
+	quotaAdministration = "administration"
+)
+
+// administration are the events that nobody causes who is no administrator, but for
+// joining accounts, which is rare and worth remembering.
+var administration = []audit.Type{
+	audit.Management, audit.KeyRotation, audit.KeyRevocation, audit.ClientCreation, audit.InitialAccessTokenCreation,
+	audit.InitialAccessTokenDeletion, audit.AccountsLinked,
+}
 
 // NewEventLog checks cfg. It calls nothing and starts no goroutine.
 func NewEventLog(cfg EventLogConfig) (*EventLog, error) {
@@ -83,8 +96,15 @@ func NewEventLog(cfg EventLogConfig) (*EventLog, error) {
 // Record implements [audit.Sink].
 func (l *EventLog) Record(_ context.Context, e audit.Event) {
 	kept := l.event(&e)
-	if kept.Quota == quotaRefused && len(l.queue) >= refusedQueue {
-		l.dropped.Add(1) // a flood of these leaves room for what administrators do
+	room := true // for what administrators do, always
+	switch kept.Quota {
+	case quotaRefused:
+		room = len(l.queue) < refusedQueue
+	case quotaUsers:
+		room = len(l.queue) < usersQueue
+	}
+	if !room {
+		l.dropped.Add(1)
 		return
 	}
 	select {
@@ -106,6 +126,10 @@ func (l *EventLog) event(e *audit.Event) *store.Event {
 	switch e.Outcome {
 	case audit.Refused, audit.Limited, audit.Failed:
 		kept.Quota = quotaRefused
+	default:
+		if slices.Contains(administration, e.Type) {
+			kept.Quota = quotaAdministration
+		}
 	}
 	if e.Address.IsValid() {
 		kept.Address = e.Address.Unmap().WithZone("").String()
@@ -239,7 +263,7 @@ func (d *Directory) TrimEvents(ctx context.Context, l *EventLog) error {
 }
 
 func (l *EventLog) trim(ctx context.Context, tenant string) error {
-	for _, quota := range []string{"", quotaRefused} {
+	for _, quota := range []string{quotaUsers, quotaRefused, quotaAdministration} {
 		for range trimBatches {
 			n, err := l.cfg.Events.TrimEvents(ctx, tenant, quota, l.cfg.MaxEvents, trimBatch)
 			if err != nil {

@@ -80,7 +80,7 @@ func TestAnEventLogDropsWhatIsTooMuchAndSaysSo(t *testing.T) {
 	l := eventLog(t, tenant.EventLogConfig{Events: s, Logger: slog.New(slog.NewTextHandler(&out, nil))})
 	at := time.Now()
 	for range 1500 { // nobody takes any yet
-		l.Record(t.Context(), audit.Event{Time: at, TenantID: "t"})
+		l.Record(t.Context(), audit.Event{Time: at, TenantID: "t", Type: audit.Management})
 	}
 	ended(t, l)
 	got, err := s.CountEvents(t.Context(), "t", store.EventFilter{}, store.EventSpan{From: at.Add(-time.Minute), Step: time.Hour, Steps: 1}, at)
@@ -153,8 +153,11 @@ func TestAFloodOfRefusalsLeavesRoomInTheQueue(t *testing.T) {
 	s := memstore.New()
 	l := eventLog(t, tenant.EventLogConfig{Events: s})
 	at := time.Date(2031, time.May, 6, 7, 8, 9, 0, time.UTC)
-	for range 5000 {
-		l.Record(t.Context(), audit.Event{Time: at, TenantID: "strangers", Type: audit.SignIn, Outcome: audit.Refused})
+	for _, flood := range []audit.Event{{Type: audit.SignIn, Outcome: audit.Refused}, {Type: audit.Consent, Outcome: audit.Allowed}} {
+		flood.Time, flood.TenantID = at, "strangers"
+		for range 5000 {
+			l.Record(t.Context(), flood)
+		}
 	}
 	for range 100 {
 		l.Record(t.Context(), audit.Event{Time: at, TenantID: "t", Type: audit.Management, Outcome: audit.Allowed})
@@ -163,5 +166,19 @@ func TestAFloodOfRefusalsLeavesRoomInTheQueue(t *testing.T) {
 	kept, err := s.Events(t.Context(), "t", store.EventFilter{}, store.EventPage{Limit: 200}, at)
 	if err != nil || len(kept) != 100 {
 		t.Errorf("%d of 100 are kept: %v", len(kept), err)
+	}
+	// The three kinds are bounded apart in the store.
+	quotas := map[string]int{}
+	for _, tenant := range []string{"t", "strangers"} {
+		list, err := s.Events(t.Context(), tenant, store.EventFilter{}, store.EventPage{Limit: store.MaxPageLimit}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range list {
+			quotas[list[i].Quota]++
+		}
+	}
+	if len(quotas) != 3 {
+		t.Errorf("%v", quotas)
 	}
 }
