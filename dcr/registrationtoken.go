@@ -119,7 +119,8 @@ func (r *Registrar) refuse(w http.ResponseWriter, req *http.Request, t *tenant.T
 	switch {
 	case e.Status >= 500:
 		r.cfg.Logger.ErrorContext(req.Context(), "dcr: request failed", "method", req.Method, "err", err)
-	case e.Status == http.StatusUnauthorized:
+	case e.Status == http.StatusUnauthorized, e.Code == oauth.CodeInvalidRequest && e.Status == http.StatusBadRequest && req.Header.Get("Authorization") != "":
+		// RFC 6750 §3: also where the credentials are malformed.
 		w.Header().Set("WWW-Authenticate", oauth.BearerChallenge(t.Issuer(), err, ""))
 	}
 	oauth.WriteError(w, err)

@@ -31,10 +31,16 @@ func TagOf(version int64, view any) Tag {
 }
 
 // WriteRecord answers with the view of one record and its tag. A GET whose
-// If-None-Match names the tag gets 304 without a body.
+// If-None-Match names the tag gets 304 without a body, one whose If-Match does not 412.
 func WriteRecord(w http.ResponseWriter, r *http.Request, status int, tag Tag, view any) error {
 	w.Header().Set("ETag", string(tag))
 	if r.Method == http.MethodGet {
+		if named, sent, err := names(r, "If-Match", tag); err != nil {
+			return err
+		} else if sent && !named {
+			w.Header().Del("ETag")
+			return errPrecondition
+		}
 		named, sent, err := names(r, "If-None-Match", tag)
 		if err != nil {
 			return err
@@ -73,6 +79,13 @@ func CheckMatch(r *http.Request, tag Tag) error {
 func checkUntagged(r *http.Request) error {
 	named, sent, err := names(r, "If-Match", "")
 	if err == nil && sent && !named {
+		err = errPrecondition
+	}
+	if err != nil {
+		return err
+	}
+	named, sent, err = names(r, "If-None-Match", "")
+	if err == nil && sent && named { // "*": of what is there
 		err = errPrecondition
 	}
 	return err

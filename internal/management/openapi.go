@@ -97,7 +97,7 @@ func (d *document) operation(method, path string, op *Operation) schema {
 		o["requestBody"] = schema{"required": !doc.Optional, "content": content(s)}
 		errors = append(errors, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
-	if doc.Tagged && method != http.MethodGet && method != http.MethodPost {
+	if doc.Tagged && method != http.MethodPost {
 		errors = append(errors, http.StatusPreconditionFailed)
 	}
 	responses := schema{}
@@ -210,9 +210,7 @@ func (d *document) parameters(method string, doc Doc) []schema {
 	}
 	if doc.Tagged && method != http.MethodPost {
 		add("header", "If-None-Match", "Entity tags that the record must not have.", false, schema{"type": "string"})
-		if method != http.MethodGet {
-			add("header", "If-Match", "Entity tags of which the record must have one.", false, schema{"type": "string"})
-		}
+		add("header", "If-Match", "Entity tags of which the record must have one.", false, schema{"type": "string"})
 	}
 	return list
 }
