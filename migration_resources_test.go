@@ -259,18 +259,21 @@ var migratedUsers = map[string]func(*testing.T){
 			}
 		}
 	},
-	"strategies `oidc`, `oauth2`": func(t *testing.T) {
+	"strategies `oidc`, `oauth2`, `google-oauth2`, `waad`, `github`": func(t *testing.T) {
 		m := newMoved(t, nil)
 		for strategy, options := range map[string]string{
-			"oidc":   `{"client_id":"x","client_secret":"y","issuer":"https://login.partner.example"}`,
-			"oauth2": `{"client_id":"x","client_secret":"y","authorizationURL":"https://a.example/authorize","tokenURL":"https://a.example/token","userinfo_endpoint":"https://a.example/me"}`,
+			"oidc":          `{"client_id":"x","client_secret":"y","issuer":"https://login.partner.example"}`,
+			"google-oauth2": `{"client_id":"x","client_secret":"y"}`,
+			"waad":          `{"client_id":"x","client_secret":"y","tenant_domain":"contoso.example"}`,
+			"github":        `{"client_id":"x","client_secret":"y"}`,
+			"oauth2":        `{"client_id":"x","client_secret":"y","authorizationURL":"https://a.example/authorize","tokenURL":"https://a.example/token","userinfo_endpoint":"https://a.example/me"}`,
 		} {
 			res := m.manage(http.MethodPost, "/connections", `{"name":"`+strategy+`","strategy":"`+strategy+`","is_domain_connection":true,"options":`+options+`}`)
 			if res.StatusCode != http.StatusCreated {
 				t.Errorf("%s: %d %s", strategy, res.StatusCode, res.body)
 			}
 		}
-		if page := newBrowser(t).get(m.authorizeURL(m.app)); strings.Count(page.body, "Continue with") != 2 {
+		if page := newBrowser(t).get(m.authorizeURL(m.app)); strings.Count(page.body, "Continue with") != 5 {
 			t.Error(text(page.body))
 		}
 	},
