@@ -287,3 +287,38 @@ func TestRefreshTokensWithoutALister(t *testing.T) {
 	}
 	w.refresh(app, token, http.StatusBadRequest)
 }
+
+// A code that was got before a session was ended is worth nothing afterwards: otherwise
+// whoever holds one would outlive what ended the session.
+func TestACodeDiesWithItsSession(t *testing.T) {
+	for name, end := range map[string]func(w *world){
+		"ended by an administrator": func(w *world) {
+			w.manage(http.MethodDelete, "/users/"+url.PathEscape(w.user.ID)+"/sessions", "")
+		},
+		"a new password": func(w *world) {
+			w.manage(http.MethodPatch, "/users/"+url.PathEscape(w.user.ID), `{"password":"another good passphrase"}`)
+		},
+		"signed out everywhere": func(w *world) {
+			if err := w.provider.Connections().EndAccess(w.t.Context(), tenant.DefaultID, w.user.ID); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEveryMount(t, func(t *testing.T, mount string) {
+				w := newWorld(t, options{mount: mount})
+				app, b := w.register(nil), newBrowser(t)
+				w.redeem(app, w.authorizeIn(b, app).Get("code"))
+				code := w.authorizeIn(b, app, "scope", "openid offline_access").Get("code")
+				spare := w.authorizeIn(b, app).Get("code")
+				if res := w.redeem(app, spare); res.StatusCode != http.StatusOK {
+					t.Fatalf("%d %s", res.StatusCode, res.body)
+				}
+				end(w)
+				if res := w.redeem(app, code); res.StatusCode != http.StatusBadRequest || res.json(t)["error"] != "invalid_grant" {
+					t.Errorf("%d %s", res.StatusCode, res.body)
+				}
+			})
+		})
+	}
+}

@@ -118,6 +118,47 @@ func TestAccountsAreLinked(t *testing.T) {
 	})
 }
 
+// Of a sign-in at an upstream that does not say when it was nobody knows the age,
+// whomever it is for.
+func TestALinkedSignInProvesNoAge(t *testing.T) {
+	u := newLinkWorld(t, options{}, nil)
+	b := newBrowser(t)
+	u.subject(b, b.link(u.asked(b), "join", password))
+	if got := b.get(u.authorizeURL(u.app, "max_age", "600", "prompt", "none")).location(t); !got.Has("code") {
+		t.Errorf("the password proved its age: %v", got)
+	}
+	later := newBrowser(t)
+	u.fake.set(func() { u.fake.claims = nil })
+	u.signIn(later)
+	if got := later.get(u.authorizeURL(u.app, "prompt", "none")).location(t); !got.Has("code") {
+		t.Fatalf("%v", got)
+	}
+	if got := later.get(u.authorizeURL(u.app, "max_age", "600", "prompt", "none")).location(t); got.Get("error") != "login_required" {
+		t.Errorf("a session of unknown age: %v", got)
+	}
+}
+
+// Whoever parts accounts, or blocks the one there, ends what began with it.
+func TestPartingAccountsSignsOut(t *testing.T) {
+	for _, method := range []string{http.MethodDelete, http.MethodPatch} {
+		u := newLinkWorld(t, options{}, nil)
+		b := newBrowser(t)
+		u.subject(b, b.link(u.asked(b), "join", password))
+		later := newBrowser(t)
+		u.signIn(later)
+		joined := "/users/" + url.PathEscape(u.users()[0].ID)
+		if got := u.manage(http.MethodGet, joined, "").json(t)["linked_to"]; got != u.user.ID {
+			t.Errorf("linked to %v", got)
+		}
+		if res := u.manage(method, joined, `{"blocked":true}`); res.StatusCode >= 300 {
+			t.Fatalf("%d %s", res.StatusCode, res.body)
+		}
+		if got := later.get(u.authorizeURL(u.app, "prompt", "none")).location(t); got.Get("error") != "login_required" {
+			t.Errorf("%s: %v", method, got)
+		}
+	}
+}
+
 // Who keeps them apart has two accounts, and is not asked again.
 func TestAccountsAreKeptApart(t *testing.T) {
 	onEveryMount(t, func(t *testing.T, mount string) {

@@ -41,7 +41,8 @@ const (
 	// SignIn is an attempt of a user to sign in. Subject is the connection.
 	SignIn Type = "user.sign_in"
 	// AccountsLinked is a user joining an account at another provider, through the
-	// connection that Subject names, to the one here.
+	// connection that Subject names, to the one here. The note joined is the user that
+	// the account there was or would have been.
 	AccountsLinked Type = "user.accounts_linked"
 	// Consent is the answer of a user to what an application asked for.
 	Consent Type = "user.consent"

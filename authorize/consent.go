@@ -190,7 +190,7 @@ func (a *Authorizer) consentingSession(w http.ResponseWriter, r *http.Request, q
 		return nil, err
 	}
 	a.noteSession(w, r, q, &session)
-	if session.SID != tx.SID || !session.AuthenticatedAt.Equal(tx.AuthenticatedAt) {
+	if session.SID != tx.SID || !session.CreatedAt.Equal(tx.SessionBegan) {
 		return nil, nil
 	}
 	s, err := a.admit(r.Context(), q, session)
@@ -238,6 +238,11 @@ func (a *Authorizer) mint(r *http.Request, q *request, s *signedIn, grant store.
 		AuthTime: s.session.AuthenticatedAt, RequireAuthTime: q.maxAge >= 0 || q.client.Extra().RequireAuthTime || q.claims.authTime,
 		ACR: a.acrOf(q, s.session.ACR), AMR: s.session.AMR,
 		RedirectURI: q.redirectURI, CodeChallenge: q.challenge, Offline: q.offline,
+	}
+	// A session that this very request began has just been looked at. Of a code that
+	// comes of an older one it is checked again.
+	if !s.begun {
+		authorization.Session = s.session.ID
 	}
 	var params []Parameter
 	var code string

@@ -59,7 +59,7 @@ func (a *Authorizer) showConsent(w http.ResponseWriter, r *http.Request, q *requ
 		Page: Page{Tenant: tenantInfo(q.tenant)}, Client: a.clientInfo(q),
 		Action: q.tenant.URL(a.cfg.Tenants.Endpoints().Consent),
 		Transaction: a.seal(w, r, q, transaction{
-			Step: stepConsent, SID: s.session.SID, AuthenticatedAt: s.session.AuthenticatedAt,
+			Step: stepConsent, SID: s.session.SID, SessionBegan: s.session.CreatedAt,
 			Scope: q.consentScope(), Claims: q.consentClaims(), Revision: q.client.Revision,
 		}),
 		User:      shownUser(&s.user),

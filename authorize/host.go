@@ -84,6 +84,7 @@ func (a *Authorizer) startHostSession(w http.ResponseWriter, r *http.Request, q 
 	if identity.AuthenticatedAt.IsZero() {
 		at = a.now()
 	}
+	s.begun = true
 	s.session, err = a.startSession(w, r, q, proof{
 		connectionID: c.ID, userID: identity.UserID, at: at, amr: identity.AMR, acr: identity.ACR,
 	})

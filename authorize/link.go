@@ -99,7 +99,7 @@ func (a *Authorizer) link(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 		return
 	case form.Get("link") == "apart":
 		if a.spendSignIn(w, r, q, &tx) {
-			a.signInUpstream(w, r, q, usable, c, *tx.Upstream)
+			a.signInUpstream(w, r, q, usable, c, *tx.Upstream, tx.Begun)
 		}
 		return
 	case database == nil || form.Get("link") != "join":
@@ -123,17 +123,21 @@ func (a *Authorizer) link(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 	if !a.spendSignIn(w, r, q, &tx) {
 		return
 	}
-	if err := a.cfg.Connections.Link(ctx, t, c, *tx.Upstream, database, &user); err != nil {
+	joined, err := a.cfg.Connections.Link(ctx, t, c, *tx.Upstream, database, &user)
+	if err != nil {
 		a.failUpstream(w, r, q, c, err)
 		return
 	}
-	a.emit(r, t, audit.Event{Type: audit.AccountsLinked, Outcome: audit.Allowed, ClientID: q.client.ID, UserID: user.ID, Subject: c.ID})
-	session, err := a.startSession(w, r, q, proof{connectionID: database.ID, userID: user.ID, at: a.now(), amr: []string{amrPassword}, acr: a.cfg.Connections.PasswordACR()})
+	a.emit(r, t, audit.Event{
+		Type: audit.AccountsLinked, Outcome: audit.Allowed, ClientID: q.client.ID, UserID: user.ID, Subject: c.ID,
+		Notes: map[string]string{"joined": joined},
+	})
+	session, err := a.startSession(w, r, q, proof{connectionID: database.ID, userID: user.ID, at: a.provenNow(), amr: []string{amrPassword}, acr: a.cfg.Connections.PasswordACR()})
 	if err != nil {
 		a.refuse(w, r, q, err)
 		return
 	}
-	a.proceed(w, r, q, &signedIn{session: session, user: user})
+	a.proceed(w, r, q, &signedIn{session: session, user: user, begun: true})
 }
 
 // linkedSession begins a session of the user whom a sign-in at an upstream is for. It is
@@ -158,6 +162,7 @@ func (a *Authorizer) linkedSession(w http.ResponseWriter, r *http.Request, q *re
 		return nil, denied
 	}
 	p.connectionID, p.userID = linked.ConnectionID, linked.ID
+	s.begun = true
 	s.session, err = a.startSession(w, r, q, p)
 	return s, err
 }

@@ -92,7 +92,7 @@ func (a *Authorizer) lockLogin(w http.ResponseWriter, r *http.Request, t *tenant
 	if err != nil {
 		return lockFailure(err)
 	}
-	result := transaction{Step: stepLockResult, Connection: chosen.ID, UserID: user.ID, ID: randomValue(), AuthenticatedAt: a.now(), Password: store.DigestOf(user.PasswordHash)}
+	result := transaction{Step: stepLockResult, Connection: chosen.ID, UserID: user.ID, ID: randomValue(), AuthenticatedAt: a.provenNow(), Password: store.DigestOf(user.PasswordHash)}
 	lock.WriteResult(w, t.URL(a.cfg.Tenants.Endpoints().LoginCallback), a.seal(w, r, q, result), result.ID)
 	return nil
 }
@@ -214,5 +214,5 @@ func (a *Authorizer) resumeFromLock(w http.ResponseWriter, r *http.Request, q *r
 		a.refuse(w, r, q, err)
 		return
 	}
-	a.proceed(w, r, q, &signedIn{session: session, user: user})
+	a.proceed(w, r, q, &signedIn{session: session, user: user, begun: true})
 }

@@ -190,12 +190,12 @@ func (a *Authorizer) login(w http.ResponseWriter, r *http.Request, q *request, u
 		a.showFailedLogin(w, r, q, usable, state, err)
 		return
 	}
-	session, err := a.startSession(w, r, q, proof{connectionID: chosen.ID, userID: user.ID, at: a.now(), amr: []string{amrPassword}, acr: a.cfg.Connections.PasswordACR()})
+	session, err := a.startSession(w, r, q, proof{connectionID: chosen.ID, userID: user.ID, at: a.provenNow(), amr: []string{amrPassword}, acr: a.cfg.Connections.PasswordACR()})
 	if err != nil {
 		a.refuse(w, r, q, err)
 		return
 	}
-	a.proceed(w, r, q, &signedIn{session: session, user: user})
+	a.proceed(w, r, q, &signedIn{session: session, user: user, begun: true})
 }
 
 // sendElsewhere sends the browser to where users of a connection sign in that have no

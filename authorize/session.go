@@ -29,6 +29,7 @@ const (
 type signedIn struct {
 	session store.Session
 	user    store.User
+	begun   bool // by this request
 }
 
 // A session's cookie carries a random value; the store knows its digest. The
@@ -105,7 +106,7 @@ func (a *Authorizer) currentSession(w http.ResponseWriter, r *http.Request, q *r
 	if q.prompt.login || !slices.ContainsFunc(usable, func(c store.Connection) bool { return c.ID == session.ConnectionID }) {
 		return nil, nil
 	}
-	if q.maxAge >= 0 && (now.Sub(session.AuthenticatedAt) > q.maxAge || !provesAge(usable, session)) {
+	if q.maxAge >= 0 && (now.Sub(session.AuthenticatedAt) > q.maxAge || !provesAge(session)) {
 		return nil, nil
 	}
 	if !a.meetsACR(q, session.ACR) {

@@ -161,12 +161,12 @@ func (a *Authorizer) signUp(w http.ResponseWriter, r *http.Request, q *request, 
 		return
 	}
 	a.cfg.Logger.InfoContext(r.Context(), "user signed up", "tenant", q.tenant.ID(), "user_id", user.ID, "connection", open[i].ID, "client_id", q.client.ID)
-	session, err := a.startSession(w, r, q, proof{connectionID: open[i].ID, userID: user.ID, at: a.now(), amr: []string{amrPassword}, acr: a.cfg.Connections.PasswordACR()})
+	session, err := a.startSession(w, r, q, proof{connectionID: open[i].ID, userID: user.ID, at: a.provenNow(), amr: []string{amrPassword}, acr: a.cfg.Connections.PasswordACR()})
 	if err != nil {
 		a.refuse(w, r, q, err)
 		return
 	}
-	a.proceed(w, r, q, &signedIn{session: session, user: user})
+	a.proceed(w, r, q, &signedIn{session: session, user: user, begun: true})
 }
 
 // signupFields are what people call what a rule is about.

@@ -27,10 +27,10 @@ type transaction struct {
 	// parameters were believed when the transaction began.
 	Pushed store.Digest `json:"p,omitzero"`
 	Signed bool         `json:"o,omitempty"`
-	// SID and AuthenticatedAt bind a consent to the login that preceded it, SID alone
+	// SID and SessionBegan bind a consent to the login that preceded it, SID alone
 	// a logout and the removal of access to the session that the page was shown in.
-	SID             string    `json:"i,omitempty"`
-	AuthenticatedAt time.Time `json:"a,omitzero"`
+	SID          string    `json:"i,omitempty"`
+	SessionBegan time.Time `json:"z,omitzero"`
 	// Scope and Claims are what the consent page showed, Revision that of the client
 	// it showed.
 	Scope    oauth.Scope    `json:"x,omitempty"`
@@ -49,11 +49,12 @@ type transaction struct {
 	// who such a login proved to be, at AuthenticatedAt and through Connection, and ID
 	// names that proof, which is used once. Password is the digest of the password hash
 	// that was checked: the proof dies with it.
-	CSRF     string       `json:"f,omitempty"`
-	IntState string       `json:"g,omitempty"`
-	UserID   string       `json:"u,omitempty"`
-	ID       string       `json:"n,omitempty"`
-	Password store.Digest `json:"w,omitzero"`
+	CSRF            string       `json:"f,omitempty"`
+	IntState        string       `json:"g,omitempty"`
+	UserID          string       `json:"u,omitempty"`
+	AuthenticatedAt time.Time    `json:"a,omitzero"`
+	ID              string       `json:"n,omitempty"`
+	Password        store.Digest `json:"w,omitzero"`
 }
 
 // Steps of a transaction.

@@ -112,20 +112,20 @@ func (a *Authorizer) finishUpstream(w http.ResponseWriter, r *http.Request, t *t
 	if !a.spendSignIn(w, r, q, &tx) || a.offerLink(w, r, q, usable, c, identity) {
 		return
 	}
-	a.signInUpstream(w, r, q, usable, c, identity)
+	a.signInUpstream(w, r, q, usable, c, identity, a.now())
 }
 
-// signInUpstream signs in whom an upstream says somebody is.
-func (a *Authorizer) signInUpstream(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, c *store.Connection, identity connection.UpstreamIdentity) {
+// signInUpstream signs in whom an upstream says somebody is who came back at that time.
+func (a *Authorizer) signInUpstream(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, c *store.Connection, identity connection.UpstreamIdentity, came time.Time) {
 	user, err := a.cfg.Connections.UpstreamUser(r.Context(), q.tenant, c, identity)
 	if err != nil {
 		a.failUpstream(w, r, q, c, err)
 		return
 	}
-	p := proof{connectionID: c.ID, userID: user.ID, at: a.provenAt(identity.AuthenticatedAt), amr: identity.AMR, acr: identity.ACR}
+	p := proof{connectionID: c.ID, userID: user.ID, at: provenAt(identity.AuthenticatedAt, came), amr: identity.AMR, acr: identity.ACR}
 	s, err := a.linkedSession(w, r, q, usable, &user, p)
 	if s == nil && err == nil {
-		s = &signedIn{user: user}
+		s = &signedIn{user: user, begun: true}
 		s.session, err = a.startSession(w, r, q, p)
 	}
 	if err != nil {
@@ -167,24 +167,26 @@ func (a *Authorizer) spendUpstreamState(ctx context.Context, t *tenant.Tenant, t
 	}, a.now())
 }
 
-// A session has room for one time. Where the upstream does not say when the user signed
-// in there, it is the time at which the user came back, with a fraction of a second,
-// which no auth_time has: it is not taken for a proof of freshness afterwards.
-func (a *Authorizer) provenAt(said time.Time) time.Time {
+// A session has room for one time, in whole seconds as auth_time has them. Where an
+// upstream does not say when the user signed in there, it is the time at which the user
+// came back, with a fraction of a second: it is not taken for a proof of freshness
+// afterwards, whomever the session is for.
+func provenAt(said, came time.Time) time.Time {
 	if !said.IsZero() {
 		return said.Truncate(authTimePrecision)
 	}
-	now := a.now()
-	if now.Equal(now.Truncate(authTimePrecision)) {
-		now = now.Add(-time.Microsecond)
+	if came.Equal(came.Truncate(authTimePrecision)) {
+		came = came.Add(-time.Microsecond)
 	}
-	return now
+	return came
 }
 
+// provenNow is the time of a proof that was made in this request.
+func (a *Authorizer) provenNow() time.Time { return a.now().Truncate(authTimePrecision) }
+
 // provesAge reports whether it is known when the user of a session signed in.
-func provesAge(usable []store.Connection, s *store.Session) bool {
-	i := slices.IndexFunc(usable, func(c store.Connection) bool { return c.ID == s.ConnectionID })
-	return i < 0 || !connection.IsUpstream(&usable[i]) || s.AuthenticatedAt.Equal(s.AuthenticatedAt.Truncate(authTimePrecision))
+func provesAge(s *store.Session) bool {
+	return s.AuthenticatedAt.Equal(s.AuthenticatedAt.Truncate(authTimePrecision))
 }
 
 // failUpstream answers for a sign-in at another provider that came to nothing. Where

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -131,8 +132,13 @@ func (d *Directory) redeemUpstream(ctx context.Context, c *store.Connection, o *
 		}
 		return nil, upstreamFailed("the token endpoint: %w", err)
 	}
-	if len(tokens.AccessToken) > maxUpstreamToken {
-		return nil, upstreamFailed("the access token has more than %d bytes", maxUpstreamToken)
+	if len(tokens.AccessToken) > maxUpstreamToken || len(tokens.RefreshToken) > maxUpstreamToken {
+		return nil, upstreamFailed("a token has more than %d bytes", maxUpstreamToken)
+	}
+	// RFC 6749 §7.1: a token of a type that is not understood must not be used. Some
+	// servers leave the type out.
+	if tokens.TokenType != "" && !strings.EqualFold(tokens.TokenType, "bearer") {
+		return nil, upstreamFailed("the access token is no bearer token but %q", shortText(tokens.TokenType))
 	}
 	return tokens, nil
 }

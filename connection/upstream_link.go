@@ -61,18 +61,19 @@ func (d *Directory) LinkCandidate(ctx context.Context, t *tenant.Tenant, c *stor
 // Link joins an account at an upstream to the user that [Directory.LinkCandidate]
 // returned and who has proved the password since. Later sign-ins there are the user's.
 //
-// The error wraps [ErrNotAllowed] if that does not hold any more, or is a system error.
-func (d *Directory) Link(ctx context.Context, t *tenant.Tenant, c *store.Connection, identity UpstreamIdentity, database *store.Connection, user *store.User) error {
+// It returns the identifier of that account. The error wraps [ErrNotAllowed] if that does
+// not hold any more, or is a system error.
+func (d *Directory) Link(ctx context.Context, t *tenant.Tenant, c *store.Connection, identity UpstreamIdentity, database *store.Connection, user *store.User) (id string, err error) {
 	candidate, _, err := d.LinkCandidate(ctx, t, c, identity, []store.Connection{*database})
 	if errors.Is(err, store.ErrNotFound) || err == nil && candidate.ID != user.ID {
-		return notAllowed("the accounts cannot be joined (any more)")
+		return "", notAllowed("the accounts cannot be joined (any more)")
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	o, err := upstreamOptionsOf(c)
 	if err != nil {
-		return err
+		return "", err
 	}
 	joined := store.User{TenantID: c.TenantID, ID: upstreamUserID(c, identity.Subject), ConnectionID: c.ID, LinkedTo: user.ID, Version: 1, CreatedAt: d.now()}
 	joined.UpdatedAt = joined.CreatedAt
@@ -80,13 +81,13 @@ func (d *Directory) Link(ctx context.Context, t *tenant.Tenant, c *store.Connect
 		identity.applyTo(&joined, o)
 	}
 	if err := d.keepTokens(&joined, o, identity.Tokens); err != nil {
-		return err
+		return "", err
 	}
 	err = d.writeUpstreamUser(ctx, c, &joined, d.cfg.Stores.UserAdmin.CreateUser)
 	if errors.Is(err, store.ErrExists) {
-		return notAllowed("the account at the upstream was used meanwhile")
+		return "", notAllowed("the account at the upstream was used meanwhile")
 	}
-	return err
+	return joined.ID, err
 }
 
 // LinkedUser returns the user whom the sign-ins of another one are for. store.ErrNotFound:

@@ -46,7 +46,7 @@ func (d *Directory) UpstreamTokens(ctx context.Context, tenant, userID string) (
 
 func (d *Directory) openTokens(u *store.User) (UpstreamTokens, error) {
 	var tokens UpstreamTokens
-	if d.upstreams == nil || len(u.UpstreamTokens) == 0 {
+	if d.upstreams == nil || u.Blocked || len(u.UpstreamTokens) == 0 {
 		return tokens, ErrNoUpstreamTokens
 	}
 	plain, err := d.upstreams.tokens.Open(u.UpstreamTokens, tokensPlace(u))

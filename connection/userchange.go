@@ -150,6 +150,9 @@ func (d *Directory) DeleteUser(ctx context.Context, tenant, userID string) error
 	if err := d.EndAccess(ctx, tenant, userID); err != nil {
 		return fmt.Errorf("connection: deleting user: %w", err)
 	}
+	if err := d.endLinked(ctx, tenant, userID); err != nil {
+		return fmt.Errorf("connection: deleting user: %w", err)
+	}
 	page := store.Page{}
 	for d.cfg.Stores.Grants != nil {
 		grants, err := d.cfg.Stores.Grants.Grants(ctx, tenant, store.GrantFilter{UserID: userID}, page)
@@ -202,6 +205,19 @@ func (d *Directory) EndAccess(ctx context.Context, tenant, userID string) error 
 			}
 		}
 	}
+}
+
+// endLinked signs out the user whom the sign-ins of another one are for: by which of
+// the two ways a session began is not known any more.
+func (d *Directory) endLinked(ctx context.Context, tenant, userID string) error {
+	user, err := d.cfg.Stores.Users.User(ctx, tenant, userID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil || user.LinkedTo == "" {
+		return err
+	}
+	return d.EndAccess(ctx, tenant, user.LinkedTo)
 }
 
 // revokeFamilies revokes what was given to clients on behalf of a user. A family lives

@@ -26,6 +26,7 @@ type userView struct {
 	Username      string         `json:"username,omitempty"`
 	Blocked       bool           `json:"blocked"`
 	Identities    []userIdentity `json:"identities"`
+	LinkedTo      string         `json:"linked_to,omitempty"`
 
 	Name                string         `json:"name,omitempty"`
 	GivenName           string         `json:"given_name,omitempty"`
@@ -69,7 +70,7 @@ func viewUser(u *store.User, conn *store.Connection) userView {
 		id = rest
 	}
 	return userView{
-		UserID: u.ID, Email: u.Email, EmailVerified: u.EmailVerified, Username: u.Username, Blocked: u.Blocked,
+		UserID: u.ID, Email: u.Email, EmailVerified: u.EmailVerified, Username: u.Username, Blocked: u.Blocked, LinkedTo: u.LinkedTo,
 		Identities: []userIdentity{{Connection: conn.Name, UserID: id, Provider: provider, IsSocial: isSocial(conn)}},
 		Name:       p.Name, GivenName: p.GivenName, FamilyName: p.FamilyName, MiddleName: p.MiddleName, Nickname: p.Nickname,
 		PreferredUsername: p.PreferredUsername, ProfileURL: p.ProfileURL, Picture: p.Picture, Website: p.Website, Gender: p.Gender,

@@ -385,6 +385,11 @@ func (d *Directory) patchUser(w http.ResponseWriter, r *http.Request, caller man
 			return err
 		}
 	}
+	if u.Blocked && u.LinkedTo != "" {
+		if err := d.EndAccess(ctx, caller.TenantID, u.LinkedTo); err != nil {
+			return err
+		}
+	}
 	d.auditUser(r, caller, "user changed", id)
 	return writeUser(w, r, http.StatusOK, &u, conn)
 }

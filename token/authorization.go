@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/opkit/opkit/internal/oauth"
+	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
 
@@ -21,6 +22,10 @@ type Authorization struct {
 	// SID is the public identifier of the browser session, empty for none.
 	SID   string
 	Scope oauth.Scope
+	// Session is the key of that session, if it has to be there still when a code is
+	// redeemed: else a code that was got before the session was ended would outlive it.
+	// Zero: it need not.
+	Session store.Digest
 	// Audience is the identifier of the API, empty for none.
 	Audience string
 	// UserInfoClaims and IDTokenClaims are what the client asked for by name
@@ -100,6 +105,11 @@ func (c *code) encode() []byte {
 	e.string(c.authorization.RedirectURI)
 	e.string(c.authorization.CodeChallenge)
 	e.bool(c.authorization.Offline)
+	if session := c.authorization.Session; session.IsZero() {
+		e.string("")
+	} else {
+		e.string(string(session[:]))
+	}
 	return e
 }
 
@@ -114,9 +124,14 @@ func decodeCode(raw []byte) (code, error) {
 	c.authorization.RedirectURI = d.string()
 	c.authorization.CodeChallenge = d.string()
 	c.authorization.Offline = d.bool()
+	session := d.string()
 	if err := d.done(); err != nil {
 		return code{}, err
 	}
+	if session != "" && len(session) != len(c.authorization.Session) {
+		return code{}, errors.New("token: the session of a code is no digest")
+	}
+	copy(c.authorization.Session[:], session)
 	return c, nil
 }
 

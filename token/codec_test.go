@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/opkit/opkit/store"
 )
 
 func testCode() code {
@@ -16,7 +18,7 @@ func testCode() code {
 		authorization: Authorization{
 			ClientID: "client", UserID: "user", ConnectionID: "con_1", GrantID: "grant", SID: "sid", Scope: scopes("openid profile"),
 			Audience: "api", UserInfoClaims: allClaims, IDTokenClaims: claimEmail, Nonce: "nonce", AuthTime: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), RequireAuthTime: true,
-			ACR: "acr", AMR: []string{"pwd", "otp"}, RedirectURI: testRedirect, CodeChallenge: testChallenge, Offline: true,
+			ACR: "acr", AMR: []string{"pwd", "otp"}, RedirectURI: testRedirect, CodeChallenge: testChallenge, Offline: true, Session: store.DigestOf("session"),
 		},
 	}
 }
@@ -24,7 +26,7 @@ func testCode() code {
 func testRefreshToken() refreshToken {
 	rt := refreshToken{family: "FAMILY", generation: 1 << 40, issued: time.UnixMicro(1).UTC(), expires: time.UnixMicro(-1).UTC(), authorization: testCode().authorization}
 	a := &rt.authorization
-	a.Nonce, a.RequireAuthTime, a.RedirectURI, a.CodeChallenge, a.Offline = "", false, "", "", false
+	a.Nonce, a.RequireAuthTime, a.RedirectURI, a.CodeChallenge, a.Offline, a.Session = "", false, "", "", false, store.Digest{}
 	return rt
 }
 

@@ -75,6 +75,9 @@ func (i *Issuer) redeemCode(ctx context.Context, r *request) (*response, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := i.stillSignedIn(ctx, r, a.Session); err != nil {
+		return nil, err
+	}
 
 	m := minting{
 		issuer: i, http: r.http, grantType: grantAuthorizationCode, tenant: r.tenant, client: r.client, user: &user,
@@ -123,6 +126,19 @@ func (i *Issuer) redeemCode(ctx context.Context, r *request) (*response, error) 
 	}
 	i.used(ctx, r.client, r.now)
 	return answer, nil
+}
+
+// stillSignedIn refuses a code whose session was ended since: what the session gave was
+// revoked then, and a code is not there to be revoked.
+func (i *Issuer) stillSignedIn(ctx context.Context, r *request, session store.Digest) error {
+	if session.IsZero() || i.stores.Sessions == nil {
+		return nil
+	}
+	_, err := i.stores.Sessions.Session(ctx, r.tenant.ID(), session, r.now)
+	if errors.Is(err, store.ErrNotFound) {
+		return oauth.WithCause(err, oauth.CodeInvalidGrant, "the user signed out")
+	}
+	return err
 }
 
 // replayed answers proof that a code or a refresh token is in two hands: it
