@@ -1,6 +1,7 @@
 package opkit_test
 
 import (
+	"crypto/rand"
 	"net/http"
 	"net/url"
 	"strings"
@@ -321,4 +322,34 @@ func TestACodeDiesWithItsSession(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Signing in once more, in another tab, does not take the code of the first tab along.
+func TestACodeOutlivesAnotherSignInOfItsUser(t *testing.T) {
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount})
+		app, b := w.register(nil), newBrowser(t)
+		w.redeem(app, w.authorizeIn(b, app).Get("code"))
+		code := w.authorizeIn(b, app).Get("code")
+		again := w.authorizeIn(b, app, "prompt", "login").Get("code")
+		for _, code := range []string{code, again} {
+			if res := w.redeem(app, code); res.StatusCode != http.StatusOK {
+				t.Errorf("%d %s", res.StatusCode, res.body)
+			}
+		}
+		// Of more sessions than a page has.
+		code = w.authorizeIn(b, app).Get("code")
+		for range store.MaxPageLimit {
+			if err := w.stores.Sessions.CreateSession(t.Context(), store.Session{
+				TenantID: tenant.DefaultID, ID: store.DigestOf(rand.Text()), SID: rand.Text(), UserID: w.user.ID, ConnectionID: w.user.ConnectionID,
+				Version: 1, CreatedAt: w.clock.now(), AuthenticatedAt: w.clock.now(), ExpiresAt: w.clock.now().Add(time.Hour),
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.authorizeIn(b, app, "prompt", "login")
+		if res := w.redeem(app, code); res.StatusCode != http.StatusOK {
+			t.Errorf("%d %s", res.StatusCode, res.body)
+		}
+	})
 }

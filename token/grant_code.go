@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/opkit/opkit/audit"
@@ -75,7 +76,7 @@ func (i *Issuer) redeemCode(ctx context.Context, r *request) (*response, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := i.stillSignedIn(ctx, r, a.Session); err != nil {
+	if err := i.stillSignedIn(ctx, r, a); err != nil {
 		return nil, err
 	}
 
@@ -129,16 +130,30 @@ func (i *Issuer) redeemCode(ctx context.Context, r *request) (*response, error) 
 }
 
 // stillSignedIn refuses a code whose session was ended since: what the session gave was
-// revoked then, and a code is not there to be revoked.
-func (i *Issuer) stillSignedIn(ctx context.Context, r *request, session store.Digest) error {
-	if session.IsZero() || i.stores.Sessions == nil {
+// revoked then, and a code is not there to be revoked. A user who signed in once more
+// in the same browser has another session with the same sid, which ended nothing.
+func (i *Issuer) stillSignedIn(ctx context.Context, r *request, a *Authorization) error {
+	if a.Session.IsZero() || i.stores.Sessions == nil {
 		return nil
 	}
-	_, err := i.stores.Sessions.Session(ctx, r.tenant.ID(), session, r.now)
-	if errors.Is(err, store.ErrNotFound) {
-		return oauth.WithCause(err, oauth.CodeInvalidGrant, "the user signed out")
+	_, err := i.stores.Sessions.Session(ctx, r.tenant.ID(), a.Session, r.now)
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
 	}
-	return err
+	var page store.Page
+	for {
+		sessions, err := i.stores.Sessions.UserSessions(ctx, r.tenant.ID(), a.UserID, page, r.now)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(sessions, func(s store.Session) bool { return s.SID == a.SID }) {
+			return nil
+		}
+		if len(sessions) < page.Size() {
+			return oauth.Errorf(oauth.CodeInvalidGrant, "the user signed out")
+		}
+		page.After = sessions[len(sessions)-1].ID.String()
+	}
 }
 
 // replayed answers proof that a code or a refresh token is in two hands: it
