@@ -192,7 +192,8 @@ func (p *Provider) Consent() http.Handler { return p.limited(p.browser.Consent()
 
 // LoginCallback serves the address to which a host's login page returns, GET, a login
 // with Lock, POST, and other providers, either (/login/callback). It is the redirect URI
-// to register there.
+// to register there; connections with own_redirect_uri need the handler at
+// /login/callback/{id} too.
 func (p *Provider) LoginCallback() http.Handler { return p.limited(p.browser.LoginCallback()) }
 
 // Applications serves the page on which users see and remove what they allowed

@@ -40,6 +40,9 @@ func newRoutes(p *Provider) *routes {
 	add(e.Login, p.Login())
 	add(e.Consent, p.Consent())
 	add(e.LoginCallback, p.LoginCallback())
+	if servedHere(e.LoginCallback) {
+		rt.byID[e.LoginCallback+"/"] = p.LoginCallback()
+	}
 	add(e.Applications, p.Applications())
 	add(e.LockTenantInfo, p.LockTenantInfo())
 	if servedHere(e.LockClientInfo) {

@@ -166,7 +166,7 @@ func (u *upstreamWorld) there(b *browser, res *response) string {
 		page = b.decide(page, "allow")
 	}
 	back := page.Header.Get("Location")
-	if !strings.HasPrefix(back, u.endpoint.LoginCallback+"?") {
+	if !strings.HasPrefix(back, u.endpoint.LoginCallback+"?") && !strings.HasPrefix(back, u.endpoint.LoginCallback+"/"+u.upstream.ID+"?") {
 		u.t.Fatalf("not sent back: %d %q %s", page.StatusCode, back, text(page.body))
 	}
 	return back

@@ -126,6 +126,7 @@ func newWorld(t testing.TB, o options) *world {
 		mux.Handle("POST /o/login", p.Login())
 		mux.Handle("POST /o/agree", p.Consent())
 		mux.Handle("/o/back", p.LoginCallback())
+		mux.Handle("/o/back/{id}", p.LoginCallback())
 		mux.Handle("/o/allowed", p.Applications())
 		mux.Handle("/o/info.js", p.LockTenantInfo())
 		mux.Handle("/o/client/{id}", p.LockClientInfo())

@@ -128,7 +128,9 @@ var errLoginExpired = oauth.Errorf(oauth.CodeAccessDenied, "signing in took too 
 
 // LoginCallback serves the address to which a login sends the browser back: GET from
 // the host's login page, with a transaction; POST from a page with Lock, with wresult;
-// and either from another provider, with state.
+// and either from another provider, with state. Connections with own_redirect_uri need it
+// also below that address, at any path that ends in the wildcard {id} or, without
+// wildcards, in the connection's identifier.
 func (a *Authorizer) LoginCallback() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t, ok := a.resolve(w, r)
@@ -154,6 +156,10 @@ func (a *Authorizer) LoginCallback() http.Handler {
 			a.finishUpstream(w, r, t, params)
 			return
 		}
+		if a.callbackOf(r) != "" {
+			http.NotFound(w, r)
+			return
+		}
 		tx, q, expired, err := a.open(r.Context(), r, t, stepHost, params.Get("transaction"))
 		if err != nil {
 			a.refuseStep(w, r, t, q, err)
@@ -174,6 +180,10 @@ func (a *Authorizer) finishPosted(w http.ResponseWriter, r *http.Request, t *ten
 	if err == nil && form.Get("wresult") == "" && form.Get("state") != "" {
 		// Nothing but the state says whose it is: it opens in the browser that was sent.
 		a.finishUpstream(w, r, t, form)
+		return
+	}
+	if err == nil && a.callbackOf(r) != "" {
+		http.NotFound(w, r)
 		return
 	}
 	if crossErr := a.crossOrigin.Check(r); crossErr != nil {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"path"
 	"slices"
 	"time"
 
 	"github.com/opkit/opkit/audit"
 	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/internal/httpx"
+	"github.com/opkit/opkit/internal/management"
 	"github.com/opkit/opkit/internal/oauth"
 	"github.com/opkit/opkit/internal/ratelimit"
 	"github.com/opkit/opkit/store"
@@ -74,6 +76,12 @@ func (a *Authorizer) sendUpstream(w http.ResponseWriter, r *http.Request, q *req
 	redirect(w, r, location)
 }
 
+// callbackOf returns the connection whose own redirect URI a request came to, empty for
+// the one that connections share.
+func (a *Authorizer) callbackOf(r *http.Request) string {
+	return management.PathID(r, path.Base(a.cfg.Tenants.Endpoints().LoginCallback))
+}
+
 // finishUpstream answers for a browser that another provider sent back.
 func (a *Authorizer) finishUpstream(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, params oauth.Parameters) {
 	ctx := r.Context()
@@ -103,6 +111,7 @@ func (a *Authorizer) finishUpstream(w http.ResponseWriter, r *http.Request, t *t
 	}
 	identity, err := a.cfg.Connections.UpstreamIdentity(ctx, t, c, a.upstreamLogin(q, &tx), connection.UpstreamAnswer{
 		Code: params.Get("code"), Issuer: params.Get("iss"), Error: params.Get("error"), User: params.Get("user"),
+		Connection: a.callbackOf(r),
 	})
 	if err != nil {
 		a.failUpstream(w, r, q, c, err)

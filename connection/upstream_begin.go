@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +21,8 @@ import (
 // UpstreamLogin is what a sign-in at an upstream begins with. The one that finishes has
 // to be the same.
 type UpstreamLogin struct {
-	// RedirectURI is where the upstream sends the browser back to.
+	// RedirectURI is where upstreams send the browser back to. That of a connection with
+	// own_redirect_uri has the connection's identifier as one more segment.
 	RedirectURI string
 	// Secret is random and known to nobody but this provider. What protects the answer
 	// (PKCE, nonce) is derived from it.
@@ -104,8 +106,16 @@ func (d *Directory) UpstreamRequest(ctx context.Context, t *tenant.Tenant, c *st
 			set("max_age", strconv.FormatInt(int64(login.MaxAge/time.Second), 10))
 		}
 	}
-	cfg := &oauth2.Config{ClientID: o.ClientID, RedirectURL: login.RedirectURI, Scopes: o.scopes(), Endpoint: oauth2.Endpoint{AuthURL: server.AuthorizationEndpoint}}
+	cfg := &oauth2.Config{ClientID: o.ClientID, RedirectURL: o.redirectURI(login, c), Scopes: o.scopes(), Endpoint: oauth2.Endpoint{AuthURL: server.AuthorizationEndpoint}}
 	return cfg.AuthCodeURL(wishes.State, options...), nil
+}
+
+// redirectURI is where the upstream of a connection sends the browser back to.
+func (o *upstreamOptions) redirectURI(login UpstreamLogin, c *store.Connection) string {
+	if o.OwnRedirectURI {
+		return login.RedirectURI + "/" + url.PathEscape(c.ID)
+	}
+	return login.RedirectURI
 }
 
 // upstream reads the options of a connection and finds its server.

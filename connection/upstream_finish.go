@@ -28,6 +28,9 @@ type UpstreamAnswer struct {
 	Error string
 	// User is the parameter user, which Apple sends.
 	User string
+	// Connection is the identifier at the end of the redirect URI that the answer came
+	// to, empty if it came to the one that connections share.
+	Connection string
 }
 
 // UpstreamIdentity is who an upstream says has signed in.
@@ -63,9 +66,15 @@ func (d *Directory) UpstreamIdentity(ctx context.Context, t *tenant.Tenant, c *s
 	if err != nil {
 		return UpstreamIdentity{}, err
 	}
-	// RFC 9207 §2.4: before anything else of the answer is looked at. An answer of
-	// another server than the one that was asked is nothing to act on.
+	// RFC 9700 §4.4.2, RFC 9207 §2.4: before anything else of the answer is looked at. An
+	// answer of another server than the one that was asked is nothing to act on.
+	own := ""
+	if o.OwnRedirectURI {
+		own = c.ID
+	}
 	switch {
+	case answer.Connection != own:
+		return UpstreamIdentity{}, upstreamFailed("the answer came to the redirect URI of another connection")
 	case answer.Issuer != "" && server.Issuer != "" && !o.isAnswerOf(server, answer.Issuer):
 		return UpstreamIdentity{}, upstreamFailed("the answer is of another issuer: %q", answer.Issuer)
 	case answer.Issuer == "" && server.IssParameter:
@@ -124,7 +133,7 @@ func (d *Directory) redeemUpstream(ctx context.Context, c *store.Connection, o *
 		options = append(options, oauth2.VerifierOption(login.verifier()))
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, d.upstreams.client)
-	tokens, err := o.exchanger(server, secret, login.RedirectURI).Exchange(ctx, code, options...)
+	tokens, err := o.exchanger(server, secret, o.redirectURI(login, c)).Exchange(ctx, code, options...)
 	if err != nil {
 		// The answer's text may repeat what was sent, the secret included.
 		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {

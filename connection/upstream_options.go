@@ -66,6 +66,7 @@ type upstreamOptions struct {
 	DomainAliases  []string                 `json:"domain_aliases"`
 	AttributeMap   attributeMap             `json:"attribute_map"`
 	Linking        bool                     `json:"account_linking"`
+	OwnRedirectURI bool                     `json:"own_redirect_uri"`
 	KeepTokens     bool                     `json:"keep_tokens"`
 	SetAttributes  string                   `json:"set_user_root_attributes"`
 	NotKept        []string                 `json:"non_persistent_attrs"`
@@ -190,6 +191,7 @@ var upstreamRules = map[string]optionRule{
 	"pkce_enabled":                  optionBool,
 	"keep_tokens":                   optionBool,
 	"account_linking":               optionBool,
+	"own_redirect_uri":              optionBool,
 	"non_persistent_attrs":          optionStrings,
 	"scope":                         optionScope,
 	"id_token_signed_response_algs": optionAlgorithms,
