@@ -107,11 +107,12 @@ type Config struct {
 	// whoever signs up has an account at once, under an address that nobody proved.
 	Mailer authorize.Mailer
 
-	// SharedLimits counts sign-ups and forgotten passwords by network, and the mails that
-	// one address gets, on all nodes together: by short-lived tickets in Stores.Tickets,
-	// which costs a request to sign up two store calls at most. By default each process
-	// counts what it sees, so that several allow several times as much. Registrations have
-	// a limiter of their own, see [dcr.NewSharedLimiter].
+	// SharedLimits counts sign-ups and forgotten passwords by network, the mails that one
+	// address gets, and the answers of other providers by network, on all nodes together:
+	// by short-lived tickets in Stores.Tickets. That costs a request which is counted a
+	// read and a write, and more only if nodes count one network at the same moment. By
+	// default each process counts what it sees, so that several allow several times as
+	// much. Registrations have a limiter of their own, see [dcr.NewSharedLimiter].
 	SharedLimits bool
 
 	// Passwords tunes how the passwords of database connections are checked.

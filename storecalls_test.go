@@ -207,6 +207,16 @@ func (s countedTickets) Ticket(ctx context.Context, tenant, kind string, id stor
 	return s.TicketStore.Ticket(ctx, tenant, kind, id, now)
 }
 
+func (s countedTickets) ConsumeTicket(ctx context.Context, tenant, kind string, id store.Digest, now time.Time) (store.Ticket, error) {
+	s.c.n.Add(1)
+	return s.TicketStore.ConsumeTicket(ctx, tenant, kind, id, now)
+}
+
+func (s countedTickets) UpdateTicket(ctx context.Context, t store.Ticket, now time.Time) error {
+	s.c.n.Add(1)
+	return s.TicketStore.UpdateTicket(ctx, t, now)
+}
+
 func (s countedTickets) DeleteTicket(ctx context.Context, tenant, kind string, id store.Digest) error {
 	s.c.n.Add(1)
 	return s.TicketStore.DeleteTicket(ctx, tenant, kind, id)

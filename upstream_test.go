@@ -427,24 +427,104 @@ func TestUpstreamProfile(t *testing.T) {
 }
 
 // A sign-in elsewhere costs the stores: nothing when it begins, and when it is finished
-// the note that it was, the user, the session and the grant.
+// the note that it was, the user, the session and the grant. Counting answers on all nodes
+// together costs a read and a write more, and less for a network that keeps coming.
 func TestStoreCallsOfUpstreams(t *testing.T) {
-	c := &counted{}
-	u := newFakeWorld(t, options{stores: c.stores(), config: func(cfg *opkit.Config) { cfg.CacheStaleness = 48 * time.Hour }})
-	b := newBrowser(t)
-	b.decide(u.signIn(b), "allow") // and the client is confirmed
-	u.sent(newBrowser(t))
-	fresh := newBrowser(t)
-	before := c.n.Load()
-	back := u.answered(u.sent(fresh))
-	if n := c.n.Load() - before; n != 0 {
-		t.Errorf("begun: %d store calls", n)
+	for _, shared := range []bool{false, true} {
+		c := &counted{}
+		u := newFakeWorld(t, options{stores: c.stores(), config: func(cfg *opkit.Config) {
+			behindProxy(cfg)
+			cfg.CacheStaleness, cfg.SharedLimits = 48*time.Hour, shared
+		}})
+		b := newBrowser(t)
+		b.decide(u.signIn(b), "allow") // and the client is confirmed
+		u.sent(newBrowser(t))
+		for i, most := range map[bool][]int64{false: {4, 4, 4}, true: {6, 6, 4}}[shared] {
+			fresh := newBrowser(t)
+			before := c.n.Load()
+			back := u.answered(u.sent(fresh))
+			if n := c.n.Load() - before; n != 0 {
+				t.Errorf("begun: %d store calls", n)
+			}
+			before = c.n.Load()
+			if got := fresh.getFrom("198.51.100.7", back).location(t); !got.Has("code") {
+				t.Fatalf("%v", got)
+			}
+			if n := c.n.Load() - before; n > most {
+				t.Errorf("shared %v, finished for the %d. time: %d store calls, at most %d are allowed", shared, i+1, n, most)
+			} else {
+				t.Logf("shared %v, finished for the %d. time: %d store calls", shared, i+1, n)
+			}
+		}
 	}
-	before = c.n.Load()
-	if got := fresh.get(back).location(t); !got.Has("code") {
-		t.Fatalf("%v", got)
+}
+
+// getFrom is get as a proxy passes it on that an address comes through.
+func (b *browser) getFrom(addr, u string) *response {
+	b.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, u, nil)
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	if n := c.n.Load() - before; n > 4 {
-		t.Errorf("finished: %d store calls", n)
+	req.Header.Set("X-Forwarded-For", addr)
+	return b.do(req)
+}
+
+// What one network brings back from upstreams counts on one node, or on all together if
+// the host says so. Whoever has to wait makes no node ask the upstream.
+func TestAnswersOfUpstreamsAreLimited(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		stores, at := memstore.New().Stores(), time.Now()
+		node := func(c *opkit.Config) {
+			behindProxy(c)
+			c.SharedLimits, c.Now = shared, func() time.Time { return at }
+		}
+		u := newFakeWorld(t, options{stores: stores, config: node})
+		cfg := opkit.Config{Issuer: u.issuer, Stores: stores, Secret: bytes.Repeat([]byte{7}, 32), CacheStaleness: -1}
+		outboundTo(u.fake.Server, "127.0.0.0/8")(&cfg)
+		node(&cfg)
+		other, err := opkit.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, b := u.provider, newBrowser(t)
+		back := u.answered(u.sent(b), "code", "forged")
+		passed, refused := 0, 0
+		answer := func(i int, addr string) {
+			t.Helper()
+			if u.provider = first; i%2 == 1 {
+				u.provider = other
+			}
+			res := b.getFrom(addr, back)
+			if res.StatusCode == http.StatusBadGateway {
+				passed++
+				return
+			}
+			if got := res.location(t); got.Get("error") != "temporarily_unavailable" || got.Get("state") == "" {
+				t.Fatalf("%v", got)
+			}
+			refused++
+		}
+		for i := range 120 {
+			answer(i, "198.51.100.7")
+		}
+		want := map[bool]int{false: 100, true: 50}[shared]
+		if asked := int(u.fake.exchanges.Load()); passed != want || asked != want || refused != 120-want {
+			t.Errorf("shared %v: %d passed, %d refused, and the upstream was asked %d times", shared, passed, refused, asked)
+		}
+		// A page that belongs to no application says so, too.
+		sent := mustParse(t, u.pressIn(b, b.get(u.endpoint.Applications)).Header.Get("Location")).Query()
+		page := b.getFrom("198.51.100.7", u.answered(sent))
+		if page.StatusCode != http.StatusServiceUnavailable || page.Header.Get("Retry-After") != "1" {
+			t.Errorf("shared %v: %d %v", shared, page.StatusCode, page.Header)
+		}
+		if answer(0, "198.51.100.8"); passed != want+1 {
+			t.Errorf("shared %v: another network has to wait", shared)
+		}
+		at = at.Add(2 * time.Second)
+		if answer(0, "198.51.100.7"); passed != want+2 {
+			t.Errorf("shared %v: the network has to wait for longer", shared)
+		}
+		u.notSignedIn(t, b)
 	}
 }

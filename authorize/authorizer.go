@@ -51,8 +51,8 @@ type Config struct {
 	// addresses of who signs up are not verified.
 	Mailer Mailer
 
-	// SharedLimits counts sign-ups and mails on all nodes together, by tickets. By
-	// default each process counts what it sees.
+	// SharedLimits counts sign-ups, mails and answers of other providers on all nodes
+	// together, by tickets. By default each process counts what it sees.
 	SharedLimits bool
 
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Empty:
@@ -84,9 +84,9 @@ type Authorizer struct {
 	states       *seal.Box // of the browser, for session management
 	crossOrigin  *http.CrossOriginProtection
 	pushes       *ratelimit.Local
-	accounts     limiter          // sign-ups and forgotten passwords, by network
-	mails        limiter          // by address
-	upstreams    *ratelimit.Local // answers of other providers, by network
+	accounts     limiter // sign-ups and forgotten passwords, by network
+	mails        limiter // by address
+	upstreams    limiter // answers of other providers, by network
 	courier      *courier
 	notifier     *notifier
 	objects      *objectFetcher
@@ -135,7 +135,7 @@ func New(cfg Config) (*Authorizer, error) {
 		pushes:      ratelimit.NewLocal(pushRate),
 		accounts:    newLimiter(shared, "account-network", accountRate),
 		mails:       newLimiter(shared, "mail-address", mailRate),
-		upstreams:   ratelimit.NewLocal(upstreamRate),
+		upstreams:   newLimiter(shared, "upstream-network", upstreamRate),
 		courier:     &courier{logger: cfg.Logger},
 		notifier:    newNotifier(cfg.Tokens, cfg.Outbound, cfg.Logger),
 		objects:     newObjectFetcher(cfg.Outbound, cfg.Now),

@@ -139,9 +139,7 @@ func (a *Authorizer) refuse(w http.ResponseWriter, r *http.Request, q *request, 
 func (a *Authorizer) fail(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, err error) {
 	e := oauth.AsError(err)
 	a.log(r, &request{tenant: t}, e)
-	if e.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(e.RetryAfter.Seconds())))
-	}
+	setRetryAfter(w, e.RetryAfter)
 	a.showError(w, t, e.Status, e.Code, e.Description)
 }
 

@@ -35,14 +35,18 @@ const (
 // server ask the upstream.
 var upstreamRate = ratelimit.Rate{PerSecond: 5, Burst: 50}
 
-// admitUpstream returns zero, or how long the network has to wait. What holds of
+// admitUpstream says whether the network has to wait, and for how long. What holds of
 // loopback addresses is said at admitPush.
-func (a *Authorizer) admitUpstream(r *http.Request, t *tenant.Tenant) time.Duration {
+func (a *Authorizer) admitUpstream(r *http.Request, t *tenant.Tenant) error {
 	addr := httpx.ClientAddress(r, a.cfg.TrustedProxies)
 	if !addr.IsValid() || addr.IsLoopback() {
-		return 0
+		return nil
 	}
-	return a.upstreams.Admit(ratelimit.Key{Tenant: t.ID(), Network: ratelimit.Network(addr)}, a.now())
+	wait, err := a.upstreams.Admit(r.Context(), ratelimit.Key{Tenant: t.ID(), Network: ratelimit.Network(addr)}, a.now())
+	if err == nil && wait > 0 {
+		err = oauth.Unavailable(errors.New("authorize: too many answers of upstreams"), wait)
+	}
+	return err
 }
 
 // upstreamLogin is what a transaction begins and finishes with.
@@ -105,8 +109,8 @@ func (a *Authorizer) finishUpstream(w http.ResponseWriter, r *http.Request, t *t
 		return
 	}
 	c := &usable[i]
-	if wait := a.admitUpstream(r, t); wait > 0 {
-		a.refuse(w, r, q, oauth.Unavailable(errors.New("authorize: too many answers of upstreams"), wait))
+	if err := a.admitUpstream(r, t); err != nil {
+		a.refuse(w, r, q, err)
 		return
 	}
 	identity, err := a.cfg.Connections.UpstreamIdentity(ctx, t, c, a.upstreamLogin(q, &tx), connection.UpstreamAnswer{
