@@ -304,6 +304,14 @@ func TestSignUpLinkWithUsername(t *testing.T) {
 			t.Errorf("%q: %d %s", username, res.StatusCode, text(res.body))
 		}
 	}
+	// Which are taken learns only who could have the account right away.
+	for _, username := range []string{"ada", "grace"} {
+		for short, want := range map[string]string{"": "The password is required.", "short": "The password must have at least 8 characters."} {
+			if res := b.press(page, "password", short, "username", username); res.StatusCode != http.StatusBadRequest || !strings.Contains(text(res.body), want) || strings.Contains(res.body, "taken") {
+				t.Errorf("%q, password %q: %d %s", username, short, res.StatusCode, text(res.body))
+			}
+		}
+	}
 	if res := b.press(page, "password", "a long enough one", "username", "Grace"); res.StatusCode != http.StatusOK || w.userByEmail("grace@example.com").Username != "grace" {
 		t.Errorf("%d %s", res.StatusCode, text(res.body))
 	}
@@ -316,13 +324,7 @@ func TestSignUpHasLimits(t *testing.T) {
 	send := func(email, addr string) *response {
 		b := newBrowser(t)
 		action, fields := formOf(t, b.get(w.authorizeURL(app)), "signup", "yes", "email", email)
-		req, err := http.NewRequest(http.MethodPost, action, strings.NewReader(fields.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		req.Header.Set("X-Forwarded-For", addr)
-		return b.do(req)
+		return b.postFrom(addr, action, fields)
 	}
 	for i := range 6 {
 		if res := send("grace@example.com", "203.0.113."+string(rune('1'+i))); res.StatusCode != http.StatusOK {
@@ -341,4 +343,66 @@ func TestSignUpHasLimits(t *testing.T) {
 	if limited != 5 || len(mails) != 0 {
 		t.Errorf("%d of 25 were refused, %d mails too many", limited, len(mails))
 	}
+}
+
+// Whoever has a link does not learn with it which of many usernames are taken. The link
+// stays good, and so does the sign-up of the rest of the network.
+func TestFinishingASignUpHasLimits(t *testing.T) {
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w, mails := newSignupWorld(t, true, options{mount: mount, config: behindProxy})
+		w.setOptions(`{"disable_signup":false,"requires_username":true}`)
+		start := newBrowser(t)
+		start.press(start.press(start.get(w.authorizeURL(w.register(nil))), "signup", "show"), "signup", "yes", "email", "grace@example.com")
+		page := start.get(mails.next(t).Link)
+		users := w.userCount()
+		send := func(addr, username string) *response {
+			action, fields := formOf(t, page, "password", "a long enough one", "username", username)
+			return newBrowser(t).postFrom(addr, action, fields)
+		}
+		limited := 0
+		for range 25 {
+			switch res := send("198.51.100.7", "ada"); {
+			case res.StatusCode == http.StatusTooManyRequests:
+				if limited++; res.Header.Get("Retry-After") == "" || strings.Contains(res.body, "taken") || !strings.Contains(res.body, `id="signup-finish"`) || !strings.Contains(res.body, "grace@example.com") {
+					t.Errorf("%v %s", res.Header, text(res.body))
+				}
+			case !strings.Contains(res.body, "The username is taken."):
+				t.Errorf("%d %s", res.StatusCode, text(res.body))
+			}
+		}
+		if limited != 5 || w.userCount() != users {
+			t.Errorf("%d of 25 were refused", limited)
+		}
+		if res := send("198.51.100.7", "grace"); res.StatusCode != http.StatusTooManyRequests || w.userCount() != users {
+			t.Errorf("a free one: %d %s", res.StatusCode, text(res.body))
+		}
+		// What the network asks for is counted apart.
+		b := newBrowser(t)
+		action, fields := formOf(t, b.get(w.authorizeURL(w.register(nil))), "signup", "yes", "email", "eve@example.com")
+		if res := b.postFrom("198.51.100.7", action, fields); res.StatusCode != http.StatusOK {
+			t.Errorf("asking: %d %s", res.StatusCode, text(res.body))
+		}
+		w.clock.advance(11 * time.Second)
+		if res := send("198.51.100.7", "grace"); res.StatusCode != http.StatusOK || w.userCount() != users+1 {
+			t.Errorf("later: %d %s", res.StatusCode, text(res.body))
+		}
+		// A link that is no good is one, whoever is limited.
+		for range 3 {
+			if res := send("198.51.100.7", "grace"); res.StatusCode != http.StatusBadRequest || !strings.Contains(res.body, "Link error") {
+				t.Errorf("again: %d %s", res.StatusCode, text(res.body))
+			}
+		}
+	})
+}
+
+// postFrom is post as a proxy passes it on that an address comes through.
+func (b *browser) postFrom(addr, u string, form url.Values) *response {
+	b.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, u, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("X-Forwarded-For", addr)
+	return b.do(req)
 }

@@ -18,7 +18,8 @@ import (
 )
 
 var (
-	// accountRate limits what one network asks for: accounts, and mails.
+	// accountRate limits what one network asks for: accounts, and mails. And how often it
+	// finishes a sign-up.
 	accountRate = ratelimit.Rate{PerSecond: 0.1, Burst: 20}
 	// mailRate limits the mails that one address gets.
 	mailRate = ratelimit.Rate{PerSecond: 1.0 / 600, Burst: 3}
@@ -51,7 +52,7 @@ func (a *Authorizer) signup(w http.ResponseWriter, r *http.Request, t *tenant.Te
 	if err != nil {
 		return err
 	}
-	if err := a.admitAccount(r, t); err != nil {
+	if err := a.admitAccount(r, t, asking); err != nil {
 		return err
 	}
 	conn, err := a.accountConnection(r.Context(), t, in.ClientID, in.Connection)
@@ -121,14 +122,21 @@ func signupFailure(err error) error {
 	return err
 }
 
-// admitAccount limits what one network asks for. Loopback addresses are not counted,
-// see admitPush.
-func (a *Authorizer) admitAccount(r *http.Request, t *tenant.Tenant) error {
+// What a network asks for, and what it does behind the links that it got, is counted apart:
+// a class that signs up does each once.
+const (
+	asking    = ""
+	finishing = "finish"
+)
+
+// admitAccount limits what one network does: asks for accounts and mails, or finishes.
+// Loopback addresses are not counted, see admitPush.
+func (a *Authorizer) admitAccount(r *http.Request, t *tenant.Tenant, what string) error {
 	addr := httpx.ClientAddress(r, a.cfg.TrustedProxies)
 	if !addr.IsValid() || addr.IsLoopback() {
 		return nil
 	}
-	wait, err := a.accounts.Admit(r.Context(), ratelimit.Key{Tenant: t.ID(), Network: ratelimit.Network(addr)}, a.now())
+	wait, err := a.accounts.Admit(r.Context(), ratelimit.Key{Tenant: t.ID(), Network: ratelimit.Network(addr), Host: what}, a.now())
 	if err != nil {
 		return err
 	}
@@ -167,7 +175,7 @@ func (a *Authorizer) changePassword(w http.ResponseWriter, r *http.Request, t *t
 	if err != nil {
 		return err
 	}
-	if err := a.admitAccount(r, t); err != nil {
+	if err := a.admitAccount(r, t, asking); err != nil {
 		return err
 	}
 	conn, err := a.accountConnection(r.Context(), t, in.ClientID, in.Connection)

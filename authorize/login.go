@@ -124,7 +124,7 @@ func (a *Authorizer) Login() http.Handler {
 // forgot mails a link to who forgot the password, and says the same whoever it is.
 func (a *Authorizer) forgot(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, state loginState) {
 	chosen := chooseConnection(usable, state.connection)
-	err := a.admitAccount(r, q.tenant)
+	err := a.admitAccount(r, q.tenant, asking)
 	limited, isLimited := errors.AsType[*lock.Error](err)
 	switch {
 	case err != nil && !isLimited:

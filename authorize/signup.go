@@ -127,7 +127,7 @@ func (a *Authorizer) signUp(w http.ResponseWriter, r *http.Request, q *request, 
 		again("Choose the type of your account.", http.StatusBadRequest)
 		return
 	}
-	err := a.admitAccount(r, q.tenant)
+	err := a.admitAccount(r, q.tenant, asking)
 	if limited, ok := errors.AsType[*lock.Error](err); ok {
 		setRetryAfter(w, limited.RetryAfter)
 		again(limited.Description, limited.StatusCode)
@@ -232,13 +232,25 @@ func (a *Authorizer) showFinishSignup(w http.ResponseWriter, t *tenant.Tenant, s
 // finishSignup makes the account that a link was sent for.
 func (a *Authorizer) finishSignup(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, form oauth.Parameters) error {
 	page := &FinishSignupPage{Ticket: form.Get("ticket"), Username: form.Get("username")}
-	user, err := a.cfg.Connections.FinishSignUp(r.Context(), t, page.Ticket, page.Username, form.Get("password"))
-	if failure, status, ok := signupProblem(err); ok {
+	var user store.User
+	err := a.admitAccount(r, t, finishing) // it says which usernames are taken
+	if err == nil {
+		user, err = a.cfg.Connections.FinishSignUp(r.Context(), t, page.Ticket, page.Username, form.Get("password"))
+	}
+	failure, status, ok := signupProblem(err)
+	limited, isLimited := errors.AsType[*lock.Error](err)
+	if isLimited {
+		failure, status = limited.Description, limited.StatusCode
+	}
+	if ok || isLimited {
 		pending, err := a.cfg.Connections.SignUpFor(r.Context(), t, page.Ticket)
 		if err != nil {
 			return err
 		}
-		if status == http.StatusServiceUnavailable {
+		switch {
+		case isLimited:
+			setRetryAfter(w, limited.RetryAfter)
+		case status == http.StatusServiceUnavailable:
 			setRetryAfter(w, time.Second)
 		}
 		page.Failure, page.Email, page.UsernameRequired = failure, pending.Email, pending.RequiresUsername

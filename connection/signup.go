@@ -118,7 +118,8 @@ func (d *Directory) pending(ctx context.Context, found *store.Ticket) (PendingUs
 //
 // The error is ErrTicket, also if somebody has the address by now; a [*InvalidError]
 // about the password or the username, which leaves the ticket as it is; [ErrBusy], or a
-// system error.
+// system error. That a username is taken is said only if nothing else is wrong. Whoever
+// calls it limits how often.
 func (d *Directory) FinishSignUp(ctx context.Context, t *tenant.Tenant, value, username, password string) (store.User, error) {
 	found, err := d.cfg.Stores.Tickets.Ticket(ctx, t.ID(), signUpKind, store.DigestOf(value), d.now())
 	if err != nil {
@@ -136,6 +137,13 @@ func (d *Directory) FinishSignUp(ctx context.Context, t *tenant.Tenant, value, u
 	if err := d.checkUser(&u, &options); err != nil {
 		return store.User{}, err
 	}
+	if password == "" {
+		return store.User{}, invalid("password", "is required")
+	}
+	if err := d.checkNew(ctx, password, &options, &u); err != nil {
+		return store.User{}, err
+	}
+	// Last, that no more is told than to somebody who could have the account right away.
 	if u.Username != "" {
 		switch _, taken, err := d.find(ctx, conn, u.Username); {
 		case err != nil:
@@ -144,10 +152,7 @@ func (d *Directory) FinishSignUp(ctx context.Context, t *tenant.Tenant, value, u
 			return store.User{}, invalid("username", "is taken")
 		}
 	}
-	if password == "" {
-		return store.User{}, invalid("password", "is required")
-	}
-	if u.PasswordHash, err = d.hashNew(ctx, password, &options, &u); err != nil {
+	if u.PasswordHash, err = d.hashChecked(ctx, password); err != nil {
 		return store.User{}, err
 	}
 	if _, err := d.cfg.Stores.Tickets.ConsumeTicket(ctx, t.ID(), signUpKind, store.DigestOf(value), d.now()); err != nil {

@@ -139,6 +139,11 @@ func (d *Directory) hashNew(ctx context.Context, password string, o *databaseOpt
 	if err := d.checkNew(ctx, password, o, u); err != nil {
 		return "", err
 	}
+	return d.hashChecked(ctx, password)
+}
+
+// hashChecked returns the hash of a new password that was validated.
+func (d *Directory) hashChecked(ctx context.Context, password string) (string, error) {
 	leave, err := d.passwords.enter(ctx)
 	if err != nil {
 		return "", err
