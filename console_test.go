@@ -45,7 +45,7 @@ func newConsole(w *world) *consoleServer {
 	s := &consoleServer{world: w, browser: newBrowser(w.t), visitor: &console.Visitor{Name: "Grace", Scopes: w.allScopes()}}
 	c, err := console.New(console.Config{
 		Provider: w.server.Config.Handler, Issuer: w.issuer, Management: w.endpoint.Management, Token: w.endpoint.Token,
-		ClientID: machineID, ClientSecret: machineSecret, Now: w.clock.now,
+		LoginCallback: w.endpoint.LoginCallback, ClientID: machineID, ClientSecret: machineSecret, Now: w.clock.now,
 		Admit: func(rw http.ResponseWriter, r *http.Request) (console.Visitor, bool) {
 			if s.visitor == nil {
 				http.Redirect(rw, r, "/login", http.StatusSeeOther)
@@ -522,7 +522,7 @@ func TestTheConsoleNamesWhatItLacks(t *testing.T) {
 		"Provider": func(c *console.Config) { c.Provider = nil }, "Issuer": func(c *console.Config) { c.Issuer = "" },
 		"ClientID": func(c *console.Config) { c.ClientID = "" }, "ClientSecret": func(c *console.Config) { c.ClientSecret = "" },
 		"Admit": func(c *console.Config) { c.Admit = nil }, "Management": func(c *console.Config) { c.Management = "/api/v2" },
-		"Path": func(c *console.Config) { c.Path = "console" },
+		"LoginCallback": func(c *console.Config) { c.LoginCallback = "/login/callback" }, "Path": func(c *console.Config) { c.Path = "console" },
 	} {
 		cfg := complete()
 		change(&cfg)

@@ -22,8 +22,16 @@ type connectionView struct {
 		Domain           string   `json:"domain"`
 		TenantDomain     string   `json:"tenant_domain"`
 		DomainAliases    []string `json:"domain_aliases"`
+		OwnRedirectURI   bool     `json:"own_redirect_uri"`
 	} `json:"options"`
+
+	// RedirectURI is what has to be registered at another provider, empty for a
+	// connection that leads to none.
+	RedirectURI string `json:"-"`
 }
+
+// IsUpstream reports whether users sign in at another provider.
+func (c *connectionView) IsUpstream() bool { return c.Strategy != "auth0" && c.Strategy != "host" }
 
 // Kind says in words what the connection is.
 func (c *connectionView) Kind() string {
@@ -58,18 +66,49 @@ func (c *connectionView) At() string {
 	return cmp.Or(o.Issuer, o.DiscoveryURL, o.AuthorizationURL, o.Domain, o.TenantDomain)
 }
 
+// connectionList is a page of the tenant's connections.
+type connectionList struct {
+	Connections []*connectionView `json:"connections"`
+	Next        string            `json:"next"`
+}
+
+// connectionsFrom returns the connections from a checkpoint on.
+func (v *visit) connectionsFrom(from string) (connectionList, error) {
+	var list connectionList
+	err := v.call(http.MethodGet, "/connections?take=50&from="+url.QueryEscape(from), nil, &list)
+	return list, err
+}
+
+// addressAt says what has to be registered at the provider that a connection leads to.
+func (c *Console) addressAt(view *connectionView) {
+	switch {
+	case !view.IsUpstream():
+	case view.Options.OwnRedirectURI:
+		view.RedirectURI = c.cfg.LoginCallback + "/" + url.PathEscape(view.ID)
+	default:
+		view.RedirectURI = c.cfg.LoginCallback
+	}
+}
+
 type connectionsPage struct {
-	Connections []*connectionView
-	MayChange   bool
+	connectionList
+	MayChange bool
 }
 
 func (c *Console) connections(v *visit) error {
 	page := connectionsPage{MayChange: v.visitor.may("update:connections")}
-	if err := v.call(http.MethodGet, "/connections?per_page=100", nil, &page.Connections); err != nil {
+	var err error
+	if page.connectionList, err = v.connectionsFrom(v.r.URL.Query().Get("from")); err != nil {
 		return err
+	}
+	for _, view := range page.Connections {
+		c.addressAt(view)
 	}
 	return v.render("connections", http.StatusOK, "Connections", page)
 }
+
+// connectionPath returns the path of a connection in the management API.
+func connectionPath(id string) string { return "/connections/" + url.PathEscape(id) }
 
 // promote makes a connection a domain connection, or takes that back.
 func (c *Console) promote(v *visit) error {
@@ -78,7 +117,7 @@ func (c *Console) promote(v *visit) error {
 		return err
 	}
 	is := form.Get("is_domain_connection") == "true"
-	if err := v.call(http.MethodPatch, "/connections/"+url.PathEscape(form.Get("id")), map[string]bool{"is_domain_connection": is}, nil); err != nil {
+	if err := v.call(http.MethodPatch, connectionPath(form.Get("id")), map[string]bool{"is_domain_connection": is}, nil); err != nil {
 		return err
 	}
 	if is {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Config is what a [Console] needs. All members but Path, Management, Token, Now and
-// Logger are required.
+// Config is what a [Console] needs. All members but Path, Management, Token,
+// LoginCallback, Now and Logger are required.
 type Config struct {
 	// Provider serves the management API and the token endpoint: the opkit.Provider, or
 	// a mux that has it.
@@ -26,6 +26,9 @@ type Config struct {
 	// Management and Token are the URLs of the management API and of the token endpoint.
 	// Empty: /api/v2 and /oauth/token below the issuer.
 	Management, Token string
+	// LoginCallback is the address to which other providers send users back, which is
+	// shown for those to register. Empty: /login/callback below the issuer.
+	LoginCallback string
 
 	// ClientID and ClientSecret are those of a first-party client with the grant type
 	// client_credentials and a client grant for the management API. The scopes of that
@@ -90,7 +93,12 @@ func New(cfg Config) (*Console, error) {
 	if cfg.Token == "" {
 		cfg.Token = base + "/oauth/token"
 	}
-	for _, address := range []struct{ name, value string }{{"Issuer", cfg.Issuer}, {"Management", cfg.Management}, {"Token", cfg.Token}} {
+	if cfg.LoginCallback == "" {
+		cfg.LoginCallback = base + "/login/callback"
+	}
+	for _, address := range []struct{ name, value string }{
+		{"Issuer", cfg.Issuer}, {"Management", cfg.Management}, {"Token", cfg.Token}, {"LoginCallback", cfg.LoginCallback},
+	} {
 		if u, err := url.Parse(address.value); err != nil || u.Host == "" {
 			return nil, fmt.Errorf("console: Config.%s %q is not an absolute URL", address.name, address.value)
 		}
