@@ -327,18 +327,20 @@ func TestTheConsoleDoesWhatTheVisitorMay(t *testing.T) {
 		t.Error(text(page))
 	}
 	for path, fields := range map[string][]string{
-		"/applications/one": {"id", app.id, "action", "delete"},
-		"/settings":         {"form", "general", "friendly_name", "x"},
-		"/connections":      {"id", w.connection.ID, "is_domain_connection", "false"},
-		"/keys":             {"action", "rotate"},
-		"/apis":             {"audience", apiAudience, "open", "on"},
-		"/apis/consent":     {"id", "rs_any", "skip_consent", "on"},
+		"/applications/one":         {"id", app.id, "action", "delete"},
+		"/settings":                 {"form", "general", "friendly_name", "x"},
+		"/connections":              {"id", w.connection.ID, "is_domain_connection", "false"},
+		"/connections/one":          {"connection", w.connection.ID, "client", machineID, "action", "enabled"},
+		"/applications/connections": {"connection", w.connection.ID, "client", machineID, "action", "enabled"},
+		"/keys":                     {"action", "rotate"},
+		"/apis":                     {"audience", apiAudience, "open", "on"},
+		"/apis/consent":             {"id", "rs_any", "skip_consent", "on"},
 	} {
 		if res := s.send(path, fields...); res.StatusCode != http.StatusForbidden || !strings.Contains(text(res.body), "You may not do this.") {
 			t.Errorf("%s: %d %s", path, res.StatusCode, text(res.body))
 		}
 	}
-	for _, path := range []string{"/connections", "/keys", "/apis"} {
+	for _, path := range []string{"/connections", "/connections/one?id=" + w.connection.ID, "/keys", "/apis"} {
 		if res := s.get(s.url + path); res.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: %d", path, res.StatusCode)
 		}

@@ -60,6 +60,37 @@ func TestTheConsoleMakesTheTenantReady(t *testing.T) {
 			admin.expect(".note", "first party now")
 			admin.photograph("first-party")
 
+			// It signs users in through the connections that are enabled for it now.
+			w := p.walk(t, nil)
+			token, err := w.managementToken(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var partner struct{ ID string }
+			for _, body := range []string{
+				`{"name":"google","strategy":"google-oauth2","options":{"client_id":"here","client_secret":"x"}}`,
+				`{"name":"partner","display_name":"Partner","strategy":"keycloak","options":{"client_id":"here","client_secret":"x","issuer":"https://login.partner.example/realms/customers","own_redirect_uri":true,"domain_aliases":["partner.example"]}}`,
+			} {
+				if res, err := w.send(t.Context(), http.MethodPost, "/api/v2/connections", token, body, &partner); err != nil || res.StatusCode != http.StatusCreated {
+					t.Fatalf("%v %v", res, err)
+				}
+			}
+			do(t, admin.ctx, chromedp.Reload())
+			admin.expect("#connections", "Keycloak at https://login.partner.example/realms/customers")
+			admin.click(`button[aria-label="Enable partner"]`)
+			admin.expect(".note", "may use the connection now")
+			admin.visible(`button[aria-label="Disable partner"]`)
+			admin.photograph("enabled")
+			visit("/connections")
+			admin.expect("main", p.Issuer+"/login/callback/con_")
+			admin.expect("main", "enabled for 1 application")
+			admin.photograph("upstreams")
+			admin.click(`main a[href$="` + partner.ID + `"]`)
+			admin.visible("#client")
+			admin.photograph("connection")
+			admin.click(`button[value="disabled"]`)
+			admin.expect(".note", "may not use the connection any more")
+
 			// What happened so far is in the log, which is written apart from requests.
 			visit("/events?kind=administration")
 			admin.expect("main", "tenant settings changed")

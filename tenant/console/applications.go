@@ -97,12 +97,32 @@ func (c *Console) applications(v *visit) error {
 type applicationPage struct {
 	clientView
 	MayChange, MayDelete, MayReadEvents bool
+
+	// The tenant's connections, from the checkpoint From on, for an application that has
+	// to be among those that each of them lists.
+	connectionList
+	From                       string
+	SeesConnections, MayEnable bool
 }
 
 func (c *Console) application(v *visit) error {
-	page := applicationPage{MayChange: v.visitor.may("update:clients"), MayDelete: v.visitor.may("delete:clients"), MayReadEvents: v.visitor.may("read:logs")}
-	if err := v.call(http.MethodGet, clientPath(v.r.URL.Query().Get("id")), nil, &page.clientView); err != nil {
+	query := v.r.URL.Query()
+	page := applicationPage{
+		MayChange: v.visitor.may("update:clients"), MayDelete: v.visitor.may("delete:clients"), MayReadEvents: v.visitor.may("read:logs"),
+		From: query.Get("from"), SeesConnections: v.visitor.may("read:connections"), MayEnable: v.visitor.may("update:connections"),
+	}
+	id := query.Get("id")
+	if id == "" {
+		return errNoPage
+	}
+	if err := v.call(http.MethodGet, clientPath(id), nil, &page.clientView); err != nil {
 		return err
+	}
+	if page.IsFirstParty && page.SeesConnections {
+		var err error
+		if page.connectionList, err = v.connectionsFrom(page.From); err != nil {
+			return err
+		}
 	}
 	return v.render("application", http.StatusOK, page.Label(), page)
 }

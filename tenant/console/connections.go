@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 type connectionView struct {
@@ -32,6 +33,11 @@ type connectionView struct {
 
 // IsUpstream reports whether users sign in at another provider.
 func (c *connectionView) IsUpstream() bool { return c.Strategy != "auth0" && c.Strategy != "host" }
+
+// EnabledFor reports whether a first-party application may use the connection.
+func (c *connectionView) EnabledFor(client string) bool {
+	return slices.Contains(c.EnabledClients, client)
+}
 
 // Kind says in words what the connection is.
 func (c *connectionView) Kind() string {

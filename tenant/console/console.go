@@ -117,7 +117,7 @@ func New(cfg Config) (*Console, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Console{cfg: cfg, api: newAPI(&cfg), pages: map[string]*template.Template{}}
-	for _, name := range []string{"home", "settings", "connections", "applications", "application", "apis", "keys", "events", "message"} {
+	for _, name := range []string{"home", "settings", "connections", "connection", "applications", "application", "apis", "keys", "events", "message"} {
 		page, err := template.New(name+".html").Funcs(template.FuncMap{"path": c.path, "when": when}).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("console: page %s: %w", name, err)
@@ -127,25 +127,28 @@ func New(cfg Config) (*Console, error) {
 	c.mux = http.NewServeMux()
 	c.mux.HandleFunc("GET "+cfg.Path+"/style.css", c.style)
 	for pattern, h := range map[string]handler{
-		"GET /{$}":               c.home,
-		"GET /settings":          c.settings,
-		"POST /settings":         c.saveSettings,
-		"GET /connections":       c.connections,
-		"POST /connections":      c.promote,
-		"GET /applications":      c.applications,
-		"GET /applications/one":  c.application,
-		"POST /applications/one": c.changeApplication,
-		"GET /apis":              c.apis,
-		"POST /apis":             c.saveDefaults,
-		"POST /apis/consent":     c.saveConsent,
-		"GET /events":            c.events,
-		"GET /keys":              c.keys,
-		"POST /keys":             c.changeKeys,
+		"GET /{$}":                       c.home,
+		"GET /settings":                  c.settings,
+		"POST /settings":                 c.saveSettings,
+		"GET /connections":               c.connections,
+		"POST /connections":              c.promote,
+		"GET /connections/one":           c.connection,
+		"POST /connections/one":          c.enableForApplication,
+		"GET /applications":              c.applications,
+		"GET /applications/one":          c.application,
+		"POST /applications/one":         c.changeApplication,
+		"POST /applications/connections": c.enableConnection,
+		"GET /apis":                      c.apis,
+		"POST /apis":                     c.saveDefaults,
+		"POST /apis/consent":             c.saveConsent,
+		"GET /events":                    c.events,
+		"GET /keys":                      c.keys,
+		"POST /keys":                     c.changeKeys,
 	} {
 		method, path, _ := strings.Cut(pattern, " ")
 		c.mux.Handle(method+" "+cfg.Path+path, c.page(h))
 	}
-	c.mux.Handle(cfg.Path+"/", c.page(func(*visit) error { return &failure{http.StatusNotFound, "There is no such page."} }))
+	c.mux.Handle(cfg.Path+"/", c.page(func(*visit) error { return errNoPage }))
 	return c, nil
 }
 
@@ -186,6 +189,8 @@ type failure struct {
 }
 
 func (f *failure) Error() string { return f.text }
+
+var errNoPage = &failure{http.StatusNotFound, "There is no such page."}
 
 // page admits a visitor and runs h.
 func (c *Console) page(h handler) http.Handler {
@@ -280,6 +285,8 @@ var done = map[string]string{
 	"unblocked":   "The application is no longer blocked.",
 	"forgotten":   "Where the application registered from was removed.",
 	"deleted":     "The application was deleted, with everything that it held.",
+	"enabled":     "The application may use the connection now.",
+	"disabled":    "The application may not use the connection any more.",
 	"defaults":    "The permissions of third-party applications were saved.",
 	"consent":     "Whether users are asked for consent was saved.",
 	"rotated":     "The next keys are published. They sign once everybody knows them.",
