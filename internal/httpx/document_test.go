@@ -1,6 +1,8 @@
 package httpx
 
 import (
+	"compress/gzip"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -62,14 +64,76 @@ func TestDocument(t *testing.T) {
 		}
 	}
 
-	if other := NewDocument("application/json", []byte(body+" "), time.Hour); other.etag == etag {
+	if other := NewDocument("application/json", []byte(body+" "), time.Hour); other.plain.etag == etag {
 		t.Error("another document has the same ETag")
 	}
-	if again := NewDocument("application/json", []byte(body), time.Minute); again.etag != etag {
+	if again := NewDocument("application/json", []byte(body), time.Minute); again.plain.etag != etag {
 		t.Error("the same document on another node has another ETag")
 	}
 	if string(d.Body()) != body {
 		t.Errorf("Body: %q", d.Body())
+	}
+}
+
+// A client that takes gzip gets it, with validators of its own; caches learn that there
+// are two.
+func TestDocumentIsCompressed(t *testing.T) {
+	body := `{"scopes_supported":[` + strings.Repeat(`"openid",`, 300) + `""]}`
+	d := NewDocument("application/json", []byte(body), time.Hour)
+	serve := func(method, accept, ifNoneMatch string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, "/", nil)
+		if accept != "" {
+			r.Header.Set("Accept-Encoding", accept)
+		}
+		r.Header.Set("If-None-Match", ifNoneMatch)
+		w := httptest.NewRecorder()
+		w.Header().Set("Vary", "Origin")
+		d.ServeHTTP(w, r)
+		if vary := strings.Join(w.Header()["Vary"], ", "); vary != "Origin, Accept-Encoding" {
+			t.Errorf("%s with %q: Vary %q", method, accept, vary)
+		}
+		return w
+	}
+	for accept, compressed := range map[string]bool{
+		"": false, "identity": false, "*": false, "br": false, "gzip;q=0": false, "gzip; Q=0.000": false, "gzip;x=1": false, "xgzip": false, "br, gzip;q=0, *": false,
+		"gzip": true, "GZIP": true, "gzip, deflate, br, zstd": true, "br;q=1.0, gzip;q=0.5": true, "deflate , gzip ; q=1": true,
+	} {
+		w := serve("GET", accept, "")
+		got := w.Body.String()
+		length := len(got)
+		if encoding := w.Header().Get("Content-Encoding"); (encoding == "gzip") != compressed {
+			t.Errorf("%q: Content-Encoding %q", accept, encoding)
+			continue
+		}
+		if compressed {
+			r, err := gzip.NewReader(w.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = string(plain); length > len(body)/3 {
+				t.Errorf("%q: %d bytes of %d", accept, length, len(body))
+			}
+		}
+		if w.Code != 200 || got != body || w.Header().Get("Content-Length") != strconv.Itoa(length) {
+			t.Errorf("%q: %d, %d bytes, Content-Length %s", accept, w.Code, length, w.Header().Get("Content-Length"))
+		}
+		etag := w.Header().Get("ETag")
+		if strings.HasSuffix(etag, `-gzip"`) != compressed {
+			t.Errorf("%q: the tag of the other coding: %s", accept, etag)
+		}
+		if w := serve("GET", accept, etag); w.Code != 304 || w.Body.Len() != 0 || w.Header().Get("Content-Encoding") != "" || w.Header().Get("ETag") != etag {
+			t.Errorf("%q with its ETag: %d %v", accept, w.Code, w.Header())
+		}
+		if w := serve("HEAD", accept, ""); w.Body.Len() != 0 || w.Header().Get("Content-Length") != strconv.Itoa(length) || w.Header().Get("ETag") != etag {
+			t.Errorf("HEAD with %q: %v", accept, w.Header())
+		}
+	}
+	if w := serve("GET", "gzip", d.plain.etag); w.Code != 200 {
+		t.Errorf("the tag of the other coding: %d", w.Code)
 	}
 }
 
@@ -111,6 +175,20 @@ func FuzzETagMatches(f *testing.F) {
 		}
 		if !etagMatches(header+`, "x"`, `"x"`) {
 			t.Fatalf("If-None-Match %q hides the tag after it", header)
+		}
+	})
+}
+
+func FuzzAcceptsGzip(f *testing.F) {
+	f.Add("gzip, deflate, br")
+	f.Add("gzip;q=0.5")
+	f.Add("br;q=1, *")
+	f.Fuzz(func(t *testing.T, header string) {
+		if acceptsGzip([]string{header}) && !strings.Contains(strings.ToLower(header), "gzip") {
+			t.Fatalf("Accept-Encoding %q", header)
+		}
+		if acceptsGzip([]string{"gzip;q=0, " + header}) {
+			t.Fatalf("Accept-Encoding %q overrules what it follows", header)
 		}
 	})
 }
