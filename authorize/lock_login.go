@@ -175,11 +175,12 @@ func (a *Authorizer) finishLock(w http.ResponseWriter, r *http.Request, t *tenan
 
 // spendLockResult notes that a login was finished. store.ErrExists: it was before.
 func (a *Authorizer) spendLockResult(ctx context.Context, t *tenant.Tenant, tx *transaction) error {
-	return a.cfg.Stores.Tickets.PutTicket(ctx, store.Ticket{
+	err := a.cfg.Stores.Tickets.PutTicket(ctx, store.Ticket{
 		TenantID: t.ID(), Kind: lockResultKind, ID: store.DigestOf(tx.ID), Version: 1,
 		CreatedAt: tx.Begun, // since when it can have been finished, see [store.Ticket]
 		ExpiresAt: tx.Begun.Add(lockResultLifetime + time.Minute),
 	}, a.now())
+	return unseen(err)
 }
 
 // resumeFromLock goes on with a user who proved the password a moment ago. What may

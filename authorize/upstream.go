@@ -171,13 +171,23 @@ func (a *Authorizer) openUpstream(r *http.Request, t *tenant.Tenant, state strin
 	return a.open(r.Context(), r, t, stepUpstream, state)
 }
 
+// unseen is an error of putting a marker. That it may have been there before concerns
+// nobody who begins anew.
+func unseen(err error) error {
+	if errors.Is(err, store.ErrForgotten) {
+		return oauth.Unavailable(err, time.Second)
+	}
+	return err
+}
+
 // spendUpstreamState notes that a sign-in was finished. store.ErrExists: it was before.
 func (a *Authorizer) spendUpstreamState(ctx context.Context, t *tenant.Tenant, tx *transaction) error {
-	return a.cfg.Stores.Tickets.PutTicket(ctx, store.Ticket{
+	err := a.cfg.Stores.Tickets.PutTicket(ctx, store.Ticket{
 		TenantID: t.ID(), Kind: upstreamStateKind, ID: store.DigestOf(tx.ID), Version: 1,
 		CreatedAt: tx.Begun, // since when it can have been finished, see [store.Ticket]
 		ExpiresAt: tx.Begun.Add(a.cfg.TransactionLifetime + time.Minute),
 	}, a.now())
+	return unseen(err)
 }
 
 // A session has room for one time, in whole seconds as auth_time has them. Where an

@@ -24,8 +24,9 @@
 //  5. Expired is not found, also before it was collected. A record has expired
 //     when its ExpiresAt is not after now.
 //  6. Errors are [ErrNotFound], [ErrExists], [ErrConsumed] and [ErrConflict],
-//     tested with errors.Is; they may be wrapped. Any other error is a system
-//     error: callers log it and answer server_error without its text.
+//     tested with errors.Is; they may be wrapped. So is [ErrForgotten], of stores that
+//     can lose something. Any other error is a system error: callers log it and answer
+//     server_error without its text.
 //  7. Single use is decided inside the store. Of any number of concurrent calls
 //     exactly one wins; each loser gets the record together with ErrConsumed, so
 //     that what the winner obtained can be revoked.

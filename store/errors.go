@@ -19,4 +19,10 @@ var (
 
 	// ErrConflict says that the record changed since it was read.
 	ErrConflict = errors.New("store: version conflict")
+
+	// ErrForgotten says that a marker was not put because the store may have lost one
+	// since the CreatedAt of this one, so that nobody knows whether the same was seen
+	// before. A later CreatedAt helps. Only PutTicket answers with it, and only of a
+	// store that can lose something; see [Ticket].
+	ErrForgotten = errors.New("store: what was seen may have been forgotten")
 )

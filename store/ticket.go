@@ -21,7 +21,7 @@ type Ticket struct {
 	// CreatedAt is set by the caller. A ticket without Data is a marker, which only
 	// says that something was seen: its CreatedAt is the earliest time at which the
 	// same may have been seen before. A store that may have lost markers since then
-	// refuses it with a system error.
+	// refuses it with ErrForgotten.
 	//
 	// ConsumedAt is set by ConsumeTicket.
 	CreatedAt  time.Time `json:"created_at"`
@@ -39,7 +39,8 @@ func (t Ticket) Clone() Ticket {
 type TicketStore interface {
 	// PutTicket stores t. ErrExists: a ticket of that tenant, kind and ID exists
 	// and has not expired, consumed or not. That is replay detection: of
-	// concurrent calls exactly one succeeds. An expired one is replaced.
+	// concurrent calls exactly one succeeds. An expired one is replaced. ErrForgotten:
+	// see [Ticket].
 	PutTicket(ctx context.Context, t Ticket, now time.Time) error
 	// Ticket returns the ticket. ErrNotFound: absent or expired. A consumed
 	// ticket is returned with ErrConsumed.

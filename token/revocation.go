@@ -40,7 +40,7 @@ func (i *Issuer) serveRevocation(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		// RFC 7009 §2.2.1: 503 is what tells a client that the token still exists and
 		// that it may try again.
-		if oauth.Internal(err) {
+		if oauth.Internal(err) && oauth.AsError(err).RetryAfter == 0 {
 			err = oauth.Unavailable(err, retryRevocation)
 		}
 		i.refuse(w, r, req, err)

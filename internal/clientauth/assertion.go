@@ -143,10 +143,21 @@ func (a *Authenticator) verifyAssertion(ctx context.Context, t *tenant.Tenant, c
 		// Nothing is forgotten while the assertion could still be presented.
 		ExpiresAt: expiry.UTC().Add(clockSkew),
 	}, now)
-	if errors.Is(err, store.ErrExists) {
+	switch {
+	case errors.Is(err, store.ErrExists):
 		return refused("was used before: its jti must be new in every request")
+	case errors.Is(err, store.ErrForgotten):
+		return forgotten(err)
 	}
 	return err
+}
+
+// forgotten is the answer to an assertion of which nobody knows whether it was used. One
+// that is made when the client's clock has gone on by the skew cannot have been.
+func forgotten(cause error) error {
+	e := *oauth.AsError(oauth.Unavailable(cause, clockSkew))
+	e.Description = "client authentication failed: it is not known any more whether the client assertion was used before; send a new one, with iat, a little later"
+	return &e
 }
 
 // checkClaims applies RFC 7523 §3 and returns the expiry.

@@ -51,8 +51,8 @@
 //     also if another process wrote it, because believing it refuses something.
 //   - A marker that is absent is believed to be so only if the thing cannot have been
 //     seen before the process began to keep markers: if its CreatedAt, which says since
-//     when it can have been seen, is later. Otherwise PutTicket answers with a system
-//     error, and whatever depended on it is refused.
+//     when it can have been seen, is later. Otherwise PutTicket answers with
+//     [store.ErrForgotten], and whatever depended on it is refused.
 //
 // What that means for each kind of record, when a server was restarted or replaced, or
 // a tenant moved to another node of a cluster:
@@ -60,9 +60,10 @@
 //   - Sessions: users sign in again. Tokens that applications have go on working; that
 //     is up to their grants, which are not here.
 //   - Client assertions that were seen: one that was issued before the restart, by its
-//     iat and with a minute for the clocks, is answered with server_error. The client makes
-//     a new one, which it has to do for every request anyway. An assertion with
-//     neither iat nor nbf may be an hour old, and is refused for up to that time.
+//     iat and with a minute for the clocks, is answered with 503 temporarily_unavailable
+//     and Retry-After. The client makes a new one, which it has to do for every request
+//     anyway. An assertion with neither iat nor nbf may be an hour old, and is refused
+//     for up to that time.
 //   - Pushed authorization requests: the application has to begin the sign-in anew.
 //   - Logins with Lock that are under way: the user has to begin anew.
 //   - Links in mails (to replace a password, to verify an address) lead to nothing: the

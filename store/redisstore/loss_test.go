@@ -168,8 +168,8 @@ func TestLostMarkersAreNotUnseen(t *testing.T) {
 	} {
 		for range 2 { // a refusal is not a marker
 			err := put(m, later)
-			if err == nil || errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrConflict) {
-				t.Errorf("%s: %v, want a system error", what, err)
+			if !errors.Is(err, store.ErrForgotten) || errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrConflict) {
+				t.Errorf("%s: %v, want store.ErrForgotten", what, err)
 			}
 			if _, err := s.Ticket(t.Context(), "t", "marker", m.ID, later); !errors.Is(err, store.ErrNotFound) {
 				t.Errorf("%s was stored: %v", what, err)

@@ -15,9 +15,8 @@ import (
 // A ticket is a hash: r is the run in which it was written, v the version, e, c and n
 // the times of expiry, consumption and creation, d the data.
 
-// errForgotten refuses a marker of which nobody knows whether it was there before. It
-// is no answer to "was this seen?" and therefore a system error.
-var errForgotten = errors.New("redisstore: the server was restarted or replaced since this value may first have been seen")
+// errForgotten refuses a marker of which nobody knows whether it was there before.
+var errForgotten = fmt.Errorf("redisstore: the server was restarted or replaced since this value may first have been seen: %w", store.ErrForgotten)
 
 // putTicket: index of expiry, ticket, run; now, expiry, creation, data, milliseconds to
 // keep, member.
