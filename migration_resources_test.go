@@ -259,6 +259,18 @@ var migratedUsers = map[string]func(*testing.T){
 			}
 		}
 	},
+	"`show_as_button`": func(t *testing.T) {
+		m := newMoved(t, nil)
+		res := m.manage(http.MethodPost, "/connections", `{"name":"partner","strategy":"github","is_domain_connection":true,"options":{"client_id":"x","client_secret":"y"}}`)
+		page := func() string { return newBrowser(t).get(m.authorizeURL(m.app)).body }
+		if !strings.Contains(page(), "Continue with GitHub") {
+			t.Error("left out: there is no button")
+		}
+		m.keeps("/connections/"+res.json(t)["id"].(string), map[string]any{"show_as_button": false})
+		if strings.Contains(page(), "Continue with GitHub") {
+			t.Error("false: there is a button")
+		}
+	},
 	"strategies `oidc`, `oauth2`, `google-oauth2`, `waad`, `github`": func(t *testing.T) {
 		m := newMoved(t, nil)
 		for strategy, options := range map[string]string{

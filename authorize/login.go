@@ -39,6 +39,7 @@ func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *reques
 		Forgot: !q.account && slices.ContainsFunc(usable, func(c store.Connection) bool { return a.resets(&c) }),
 		Signup: len(a.signupsAmong(q, usable)) > 0,
 	}
+	var hidden []UpstreamButton
 	for _, c := range usable {
 		switch c.Strategy {
 		case connection.StrategyDatabase:
@@ -53,9 +54,12 @@ func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *reques
 			}
 			if len(info.Domains) > 0 && len(usable) > 1 {
 				page.Realms = true
-				continue
 			}
-			page.Upstreams = append(page.Upstreams, UpstreamButton{ConnectionInfo{c.Name, info.Label}, info.IconURL})
+			buttons := &hidden
+			if info.Button {
+				buttons = &page.Upstreams
+			}
+			*buttons = append(*buttons, UpstreamButton{ConnectionInfo{c.Name, info.Label}, info.IconURL})
 		}
 	}
 	if len(usable) == 1 && len(page.Databases) == 0 && s.failure == "" {
@@ -66,6 +70,9 @@ func (a *Authorizer) showLogin(w http.ResponseWriter, r *http.Request, q *reques
 	if html := a.customPage(q); html != "" && (len(page.Databases) > 0 || len(page.Upstreams) > 0 || page.Realms) && s.failure == "" && s.notice == "" {
 		a.showLock(w, r, q, html, usable)
 		return
+	}
+	if len(page.Databases)+len(page.Hosts)+len(page.Upstreams) == 0 && !page.Realms {
+		page.Upstreams = hidden // a page that offers nothing helps nobody
 	}
 	page.Transaction = a.seal(w, r, q, transaction{Step: a.stepsOf(q).login})
 	status := s.status

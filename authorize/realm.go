@@ -38,9 +38,9 @@ func hintOf(login string) string {
 }
 
 // lockUpstreams returns the upstream connections as Lock is told of them: those with
-// domains are found by email address, the others have buttons. Each domain is told of
-// one connection, so that Lock decides as the built-in page does; a connection whose
-// domains are all another one's is reached by its name alone.
+// domains are found by email address, others have buttons, and some are both. Each domain
+// is told of one connection, so that Lock decides as the built-in page does; a connection
+// without a button whose domains are all another one's is reached by its name alone.
 func (a *Authorizer) lockUpstreams(connections []store.Connection) ([]lock.Upstream, error) {
 	realms, err := a.cfg.Connections.HomeRealms(connections)
 	if err != nil {
@@ -56,14 +56,14 @@ func (a *Authorizer) lockUpstreams(connections []store.Connection) ([]lock.Upstr
 		if err != nil {
 			return nil, err
 		}
-		u := lock.Upstream{Name: c.Name, DisplayName: info.Label, Strategy: c.Strategy}
+		u := lock.Upstream{Name: c.Name, DisplayName: info.Label, Strategy: c.Strategy, Button: info.Button}
 		for domain, holder := range realms {
 			if holder.ID == c.ID {
 				u.Domains = append(u.Domains, domain)
 			}
 		}
 		slices.Sort(u.Domains)
-		if len(info.Domains) == 0 || len(u.Domains) > 0 {
+		if u.Button || len(u.Domains) > 0 {
 			out = append(out, u)
 		}
 	}

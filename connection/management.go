@@ -97,6 +97,7 @@ type view struct {
 	Options            json.RawMessage   `json:"options"`
 	EnabledClients     []string          `json:"enabled_clients"`
 	IsDomainConnection bool              `json:"is_domain_connection"`
+	ShowAsButton       *bool             `json:"show_as_button,omitempty"`
 	Realms             []string          `json:"realms"`
 	Metadata           map[string]string `json:"metadata,omitempty"`
 }
@@ -105,7 +106,7 @@ func viewOf(c *store.Connection) view {
 	v := view{
 		ID: c.ID, Name: c.Name, DisplayName: c.DisplayName, Strategy: c.Strategy,
 		Options: shownOptions(c.Options), EnabledClients: c.EnabledClients,
-		IsDomainConnection: c.IsDomainConnection, Realms: c.Realms, Metadata: c.Metadata,
+		IsDomainConnection: c.IsDomainConnection, ShowAsButton: c.ShowAsButton, Realms: c.Realms, Metadata: c.Metadata,
 	}
 	if v.EnabledClients == nil {
 		v.EnabledClients = []string{}
@@ -157,6 +158,7 @@ type body struct {
 	Options            management.Nullable[json.RawMessage]   `json:"options"`
 	EnabledClients     management.Nullable[[]string]          `json:"enabled_clients"`
 	IsDomainConnection *bool                                  `json:"is_domain_connection"`
+	ShowAsButton       management.Nullable[bool]              `json:"show_as_button"`
 	Realms             management.Nullable[[]string]          `json:"realms"`
 	Metadata           management.Nullable[map[string]string] `json:"metadata"`
 }
@@ -172,6 +174,12 @@ func (b *body) applyTo(c *store.Connection) error {
 	}
 	if b.IsDomainConnection != nil {
 		c.IsDomainConnection = *b.IsDomainConnection
+	}
+	if b.ShowAsButton.Sent {
+		c.ShowAsButton = nil
+		if show := b.ShowAsButton.Value; !b.ShowAsButton.Null {
+			c.ShowAsButton = &show
+		}
 	}
 	b.DisplayName.ApplyTo(&c.DisplayName)
 	b.Options.ApplyTo(&c.Options)

@@ -161,6 +161,9 @@ func (d *Directory) validate(c, before *store.Connection) error {
 	if !isText(c.DisplayName, maxDisplayName) {
 		return invalid("display_name", "must have at most %d characters, none of them a control character", maxDisplayName)
 	}
+	if c.ShowAsButton != nil && !IsUpstream(c) {
+		return invalid("show_as_button", "is for connections to other providers only")
+	}
 	if err := checkList("enabled_clients", c.EnabledClients, maxEnabled, maxEnabledClient); err != nil {
 		return err
 	}

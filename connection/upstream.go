@@ -92,6 +92,8 @@ type UpstreamInfo struct {
 	Label string
 	// IconURL is an https address, or empty.
 	IconURL string
+	// Button says whether there is to be a button at all.
+	Button bool
 	// Domains are those of the email addresses whose users sign in there, in lower case.
 	Domains []string
 }
@@ -103,7 +105,10 @@ func (d *Directory) Upstream(c *store.Connection) (UpstreamInfo, error) {
 	if err != nil {
 		return UpstreamInfo{}, err
 	}
-	info := UpstreamInfo{Label: c.DisplayName, IconURL: o.IconURL, Domains: o.DomainAliases}
+	info := UpstreamInfo{Label: c.DisplayName, IconURL: o.IconURL, Button: len(o.DomainAliases) == 0, Domains: o.DomainAliases}
+	if c.ShowAsButton != nil {
+		info.Button = *c.ShowAsButton
+	}
 	if info.Label == "" {
 		info.Label = o.preset.label
 	}

@@ -25,6 +25,9 @@ type Connection struct {
 	// EnabledClients are the identifiers of the first-party clients that may use
 	// the connection.
 	EnabledClients []string `json:"enabled_clients,omitempty"`
+	// ShowAsButton says whether login pages have a button for a connection to another
+	// provider. Nil: they have, unless the domains of email addresses lead there.
+	ShowAsButton *bool `json:"show_as_button,omitempty"`
 	// Realms are other names that login pages may know the connection by. Empty:
 	// its own name.
 	Realms    []string          `json:"realms,omitempty"`
@@ -40,6 +43,10 @@ func (c Connection) Clone() Connection {
 	c.EnabledClients = slices.Clone(c.EnabledClients)
 	c.Realms = slices.Clone(c.Realms)
 	c.Metadata = maps.Clone(c.Metadata)
+	if c.ShowAsButton != nil {
+		show := *c.ShowAsButton
+		c.ShowAsButton = &show
+	}
 	return c
 }
 

@@ -17,6 +17,7 @@ import (
 
 func TestCatchesOtherBrokenStores(t *testing.T) {
 	catches(t, connectionChecks(), func(s *memstore.Store) store.ConnectionStore { return s }, []fault[store.ConnectionStore]{
+		{name: "takes a show_as_button of false for none", check: "button-zero", broken: func(s *memstore.Store) store.ConnectionStore { return noHiding{s} }},
 		{name: "folds names", check: "name-exact", broken: func(s *memstore.Store) store.ConnectionStore { return foldNames{s} }},
 		{name: "looks for the name, then creates", check: "unique-name-race", broken: func(s *memstore.Store) store.ConnectionStore { return &lateNames{ConnectionStore: s} }},
 		{name: "never frees a name", check: "unique-name", broken: func(s *memstore.Store) store.ConnectionStore { return &greedyNames{ConnectionStore: s} }},
@@ -140,6 +141,15 @@ func (h hostUsers) UserByLogin(ctx context.Context, tenant, connection, login st
 		h.edit(&u)
 	}
 	return u, err
+}
+
+type noHiding struct{ store.ConnectionStore }
+
+func (s noHiding) CreateConnection(ctx context.Context, c store.Connection) error {
+	if c.ShowAsButton != nil && !*c.ShowAsButton {
+		c.ShowAsButton = nil
+	}
+	return s.ConnectionStore.CreateConnection(ctx, c)
 }
 
 type foldNames struct{ store.ConnectionStore }

@@ -15,6 +15,16 @@ func RunConnections(t *testing.T, newStore func(t *testing.T) store.ConnectionSt
 
 func connectionChecks() []check[store.ConnectionStore] {
 	return append(connections.common(), check[store.ConnectionStore]{
+		name: "button-zero", rule: ruleFields,
+		explanation: "A show_as_button of false is not the same as none.",
+		run: func(ctx context.Context, s store.ConnectionStore, e *env[store.ConnectionStore]) {
+			for id, show := range map[string]*bool{"a": new(bool), "b": nil} {
+				c := connections.record("t", id)
+				c.ShowAsButton = show
+				connections.expect(ctx, e, s, connections.put(ctx, e, s, c), "t", id)
+			}
+		},
+	}, check[store.ConnectionStore]{
 		name: "name-exact", rule: ruleUnique,
 		explanation: "Names that differ only in case, blanks or Unicode form are different names.",
 		run: func(ctx context.Context, s store.ConnectionStore, e *env[store.ConnectionStore]) {

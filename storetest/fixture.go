@@ -208,19 +208,24 @@ func eachBool[R any](visit func(name string, set func(*R))) {
 			visit(name, func(r *R) {
 				v := reflect.ValueOf(r).Elem()
 				for _, i := range path {
-					if v.Kind() == reflect.Pointer {
-						if v.IsNil() {
-							v.Set(reflect.New(v.Type().Elem()))
-						}
-						v = v.Elem()
-					}
-					v = v.Field(i)
+					v = present(v).Field(i)
 				}
-				v.SetBool(true)
+				present(v).SetBool(true)
 			})
 		}
 	}
 	descend(reflect.TypeFor[R](), reflect.TypeFor[R]().Name(), nil)
+}
+
+// present is what a pointer points to, which is made if there is nothing.
+func present(v reflect.Value) reflect.Value {
+	if v.Kind() != reflect.Pointer {
+		return v
+	}
+	if v.IsNil() {
+		v.Set(reflect.New(v.Type().Elem()))
+	}
+	return v.Elem()
 }
 
 // brief returns a lower-case text that stands for id where a value has to differ

@@ -23,25 +23,36 @@ type Database struct {
 // Upstream is what Lock is told of a connection to another provider.
 type Upstream struct {
 	Name, DisplayName, Strategy string
-	// Domains are those of the email addresses that lead there. Without one there is a
-	// button.
+	// Domains are those of the email addresses that lead there.
 	Domains []string
+	Button  bool
 }
 
 // social are the strategies for which every version of Lock has a button of their own.
 // Apple is not among them: the oldest would not show it.
 var social = []string{"github", "google-oauth2"}
 
-// strategy returns one that every version of Lock knows: by it, Lock decides what a
-// connection looks like, and leaves out what it does not know.
-func (u *Upstream) strategy() string {
-	switch {
-	case len(u.Domains) > 0:
-		return "custom" // found by the domain, and nothing else
-	case slices.Contains(social, u.Strategy):
-		return u.Strategy
+// appearance is what a connection looks like in Lock, which decides by the strategy. It
+// is one that every version of Lock knows: they leave out what they do not know.
+type appearance struct {
+	strategy string
+	domains  []string
+}
+
+// appearances are the ways to choose the connection in Lock.
+func (u *Upstream) appearances() []appearance {
+	var list []appearance
+	if len(u.Domains) > 0 {
+		list = append(list, appearance{"custom", u.Domains}) // found by the domain, and nothing else
 	}
-	return "oauth2" // a button with the connection's name
+	switch {
+	case !u.Button:
+	case slices.Contains(social, u.Strategy):
+		list = append(list, appearance{u.Strategy, nil})
+	default:
+		list = append(list, appearance{"oauth2", nil}) // a button with the connection's name
+	}
+	return list
 }
 
 // tenantUpstream is a connection to another provider on the tenant's information.
@@ -117,11 +128,13 @@ func WriteTenantInfo(w http.ResponseWriter, databases []Database, upstreams []Up
 	}
 	for i := range upstreams {
 		u := &upstreams[i]
-		list := &info.Connections.Social
-		if len(u.Domains) > 0 {
-			list = &info.Connections.Enterprise
+		for _, a := range u.appearances() {
+			list := &info.Connections.Social
+			if len(a.domains) > 0 {
+				list = &info.Connections.Enterprise
+			}
+			*list = append(*list, tenantUpstream{u.Name, u.DisplayName, a.strategy, a.domains})
 		}
-		*list = append(*list, tenantUpstream{u.Name, u.DisplayName, u.strategy(), u.Domains})
 	}
 	writeScript(w, "Auth0.setTenant", info)
 }
@@ -169,12 +182,14 @@ func WriteClientInfo(w http.ResponseWriter, clientID, tenant string, databases [
 	}
 	for i := range upstreams {
 		u := &upstreams[i]
-		at := slices.IndexFunc(info.Strategies, func(s strategy) bool { return s.Name == u.strategy() })
-		if at < 0 {
-			at = len(info.Strategies)
-			info.Strategies = append(info.Strategies, strategy{Name: u.strategy()})
+		for _, a := range u.appearances() {
+			at := slices.IndexFunc(info.Strategies, func(s strategy) bool { return s.Name == a.strategy })
+			if at < 0 {
+				at = len(info.Strategies)
+				info.Strategies = append(info.Strategies, strategy{Name: a.strategy})
+			}
+			info.Strategies[at].Connections = append(info.Strategies[at].Connections, clientUpstream{u.Name, u.DisplayName, a.domains})
 		}
-		info.Strategies[at].Connections = append(info.Strategies[at].Connections, clientUpstream{u.Name, u.DisplayName, u.Domains})
 	}
 	writeScript(w, "Auth0.setClient", info)
 }

@@ -73,8 +73,9 @@ func (p *partner) know(s *site) (secret string) {
 }
 
 // newSiteWithPartner is a site whose users may sign in at the partner, too: by a button,
-// and by addresses of a domain. Both connections are open to third-party applications and
-// to the client "own", a third one is open to that client alone.
+// by a button and by addresses of a domain, and by addresses of another domain alone. These
+// connections are open to third-party applications and to the client "own", one more with
+// a button is open to that client alone.
 func newSiteWithPartner(t *testing.T, l *release, page string) (s *site, redirectURI string) {
 	t.Helper()
 	l.bundle(t)
@@ -102,23 +103,26 @@ func newSiteWithPartner(t *testing.T, l *release, page string) (s *site, redirec
 		t.Fatal(err)
 	}
 	options := map[string]any{"client_id": partnerClient, "client_secret": p.know(s), "issuer": p.issuer}
-	create := func(name, strategy string, domain bool, options map[string]any) {
+	show := true
+	create := func(name, strategy string, domain bool, options map[string]any, button *bool) {
 		t.Helper()
 		raw, err := json.Marshal(options)
 		if err == nil {
 			_, err = s.provider.Connections().Create(t.Context(), store.Connection{
-				TenantID: tenant.DefaultID, Name: name, Strategy: strategy, IsDomainConnection: domain, EnabledClients: []string{"own"}, Options: raw,
+				TenantID: tenant.DefaultID, Name: name, Strategy: strategy, IsDomainConnection: domain, EnabledClients: []string{"own"}, Options: raw, ShowAsButton: button,
 			})
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	create(database, connection.StrategyDatabase, true, map[string]any{})
-	create("partner-button", connection.StrategyOIDC, true, options)
-	create("private-button", connection.StrategyOIDC, false, options)
+	create(database, connection.StrategyDatabase, true, map[string]any{}, nil)
+	create("partner-button", connection.StrategyOIDC, true, options, nil)
+	create("private-button", connection.StrategyOIDC, false, options, nil)
 	options["domain_aliases"] = []string{"partner.example"}
-	create("partner-domain", connection.StrategyOIDC, true, options)
+	create("partner-both", connection.StrategyOIDC, true, options, &show)
+	options["domain_aliases"] = []string{"quiet.example"}
+	create("partner-domain", connection.StrategyOIDC, true, options, nil)
 	s.browse(l, 390, 844)
 	return s, redirectURI
 }
@@ -162,7 +166,7 @@ func TestOtherProviders(t *testing.T) {
 						s.shows(email)
 						s.screenshot("lock-" + name + "-phone-" + way + "-" + client[:5])
 						buttons := chromium.Do(t, s.tab, chromedp.Evaluate[int](`document.querySelectorAll(".auth0-lock-social-button").length`))
-						if want := map[string]int{"third party": 1, "first party": 2}[client]; buttons != want {
+						if want := map[string]int{"third party": 2, "first party": 3}[client]; buttons != want {
 							t.Errorf("%d buttons, want %d", buttons, want)
 						}
 						var got url.Values
