@@ -270,3 +270,26 @@ func TestTheConsoleShowsRedirectURIs(t *testing.T) {
 		}
 	})
 }
+
+func TestTheConsoleSaysHowAConnectionIsReached(t *testing.T) {
+	w := newWorld(t, options{})
+	s := newConsole(w)
+	partner := w.connect("partner", "github", map[string]any{"client_id": "here", "client_secret": "x"})
+	for body, want := range map[string]string{
+		`{"options":{"client_id":"here"}}`:                                                   "Login page a button Redirect",
+		`{"options":{"client_id":"here"},"show_as_button":false}`:                            "Login page no button Redirect",
+		`{"options":{"client_id":"here","domain_aliases":["a.test","b.test"]}}`:              "Login page no button; email addresses at a.test, b.test lead there",
+		`{"options":{"client_id":"here","domain_aliases":["a.test"]},"show_as_button":true}`: "Login page a button; email addresses at a.test lead there",
+	} {
+		w.manage(http.MethodPatch, "/connections/"+partner.ID, `{"show_as_button":null}`)
+		if res := w.manage(http.MethodPatch, "/connections/"+partner.ID, body); res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %d %s", body, res.StatusCode, res.body)
+		}
+		if page := text(s.page("/connections/one?id=" + partner.ID)); !strings.Contains(page, want) {
+			t.Errorf("%s: %s", body, page)
+		}
+	}
+	if page := text(s.page("/connections/one?id=" + w.connection.ID)); strings.Contains(page, "Login page") {
+		t.Errorf("a database: %s", page)
+	}
+}

@@ -13,6 +13,7 @@ type connectionView struct {
 	DisplayName        string   `json:"display_name"`
 	Strategy           string   `json:"strategy"`
 	IsDomainConnection bool     `json:"is_domain_connection"`
+	ShowAsButton       *bool    `json:"show_as_button"`
 	EnabledClients     []string `json:"enabled_clients"`
 	// Options are shown as far as they say where users sign in. Secrets are not among
 	// what the management API answers.
@@ -33,6 +34,14 @@ type connectionView struct {
 
 // IsUpstream reports whether users sign in at another provider.
 func (c *connectionView) IsUpstream() bool { return c.Strategy != "auth0" && c.Strategy != "host" }
+
+// HasButton reports whether login pages have a button for it.
+func (c *connectionView) HasButton() bool {
+	if c.ShowAsButton != nil {
+		return *c.ShowAsButton
+	}
+	return len(c.Options.DomainAliases) == 0
+}
 
 // EnabledFor reports whether a first-party application may use the connection.
 func (c *connectionView) EnabledFor(client string) bool {
