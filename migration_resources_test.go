@@ -52,6 +52,30 @@ var migratedClients = map[string]func(*testing.T){
 		if m.tokens()["access_token"] == nil {
 			t.Error("it does not work as before")
 		}
+		for appType, want := range map[string]struct {
+			method, grant string
+			secret        bool
+		}{
+			"native":          {"none", "authorization_code", false},
+			"spa":             {"none", "authorization_code", false},
+			"regular_web":     {"client_secret_post", "authorization_code", true},
+			"non_interactive": {"client_secret_post", "client_credentials", true},
+		} {
+			body := map[string]any{"name": appType, "app_type": appType}
+			if appType != "non_interactive" {
+				body["callbacks"] = []string{"https://app.example.com/cb"}
+			}
+			res := m.manage(http.MethodPost, "/clients", string(marshal(t, body)))
+			if res.StatusCode != http.StatusCreated {
+				t.Fatalf("%s: %d %s", appType, res.StatusCode, res.body)
+			}
+			got := res.json(t)
+			grants := fmt.Sprint(got["grant_types"])
+			if secret, _ := got["client_secret"].(string); got["app_type"] != appType || got["token_endpoint_auth_method"] != want.method || (secret != "") != want.secret ||
+				!strings.Contains(grants, want.grant) || (grants == "[client_credentials]") != (appType == "non_interactive") {
+				t.Errorf("%s: %s", appType, res.body)
+			}
+		}
 	},
 	"`jwt_configuration.alg`": func(t *testing.T) {
 		m := newMoved(t, nil)
