@@ -26,6 +26,7 @@ type lockConfig struct {
 	CallbackOnLocationHash, IsThirdPartyClient                        bool
 	Dict                                                              struct{ SignIn struct{ Title string } }
 	InternalOptions                                                   map[string]string
+	AuthorizationServer                                               struct{ Issuer string }
 }
 
 func newLockWorld(t testing.TB, o options) *world {
@@ -126,7 +127,7 @@ func TestLockSignsIn(t *testing.T) {
 			options := cfg.InternalOptions
 			if cfg.ClientID != app.id || cfg.CallbackURL != app.redirectURI || !cfg.IsThirdPartyClient || !cfg.CallbackOnLocationHash || cfg.AssetsURL != "" ||
 				cfg.Prompt != "login" || options["protocol"] != "oauth2" || options["response_type"] != "id_token token" ||
-				options["nonce"] != "n-0S6_WzA2Mj" || options["scope"] != "openid profile email" || options["state"] == "a state/with+odd=signs&more" {
+				options["nonce"] != "n-0S6_WzA2Mj" || options["scope"] != "openid profile email" || cfg.AuthorizationServer.Issuer != w.issuer || options["state"] == "a state/with+odd=signs&more" {
 				t.Errorf("%s: configuration %+v", name, cfg)
 			}
 			if page.Header.Get("X-Frame-Options") != "DENY" || page.Header.Get("Cache-Control") != "no-store" || !strings.Contains(page.Header.Get("Content-Security-Policy"), "script-src 'self' https://cdn.example.com 'sha256-") {

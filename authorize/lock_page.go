@@ -45,6 +45,7 @@ func (a *Authorizer) showLock(w http.ResponseWriter, r *http.Request, q *request
 			Protocol: "oauth2", ResponseType: q.params.Get("response_type"), Scope: q.scope.String(), Nonce: q.nonce,
 			State: a.seal(w, r, q, tx), CSRF: tx.CSRF, IntState: tx.IntState,
 		},
+		AuthorizationServer: lock.AuthorizationServer{Issuer: q.tenant.Issuer()},
 	}
 	cfg.Dict.SignIn.Title = tenantInfo(q.tenant).Name
 	if slices.ContainsFunc(usable, func(c store.Connection) bool { return c.Name == q.connection }) {

@@ -30,6 +30,14 @@ type Config struct {
 	AssetsURL       string            `json:"assetsUrl"`
 	InternalOptions InternalOptions   `json:"internalOptions"`
 	ExtraParams     map[string]string `json:"extraParams"`
+	// AuthorizationServer says who issues tokens. Pages pass it on as the override
+	// __token_issuer.
+	AuthorizationServer AuthorizationServer `json:"authorizationServer"`
+}
+
+// AuthorizationServer is the provider as tokens name it.
+type AuthorizationServer struct {
+	Issuer string `json:"issuer"`
 }
 
 // Dict is what the page shows.
