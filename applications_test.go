@@ -518,6 +518,36 @@ func TestFirstTime(t *testing.T) {
 	}
 }
 
+// What a silent request is told is about the application as well: one that was allowed
+// something may know that its user is there, and has to ask for the rest.
+func TestSilentRequestForAnotherAPI(t *testing.T) {
+	onEveryMount(t, func(t *testing.T, mount string) {
+		w := newWorld(t, options{mount: mount, permissive: true})
+		app, stranger := w.register(nil), w.register(nil)
+		b := newBrowser(t)
+		w.authorizeIn(b, app)
+		for _, c := range []struct {
+			app  registered
+			want string
+		}{{app, "consent_required"}, {stranger, "login_required"}} {
+			got := b.get(w.authorizeURL(c.app, "prompt", "none", "audience", apiAudience, "scope", "openid appointments")).location(t)
+			if got.Get("error") != c.want || got.Has("code") {
+				t.Errorf("%v, want %s", got, c.want)
+			}
+		}
+		if grants := w.grants(); len(grants) != 1 {
+			t.Errorf("%d grants, want that of the sign-in", len(grants))
+		}
+		// What was removed is not remembered.
+		if err := w.stores.Grants.DeleteGrant(context.Background(), tenant.DefaultID, w.grants()[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.get(w.authorizeURL(app, "prompt", "none", "audience", apiAudience, "scope", "openid appointments")).location(t); got.Get("error") != "login_required" {
+			t.Errorf("after all was removed: %v", got)
+		}
+	})
+}
+
 // When a user last signed in with an application is noted once a day, and noting it
 // gives nothing back that was removed.
 func TestLastSignIn(t *testing.T) {

@@ -37,10 +37,18 @@ func (a *Authorizer) proceed(w http.ResponseWriter, r *http.Request, q *request,
 	if a.needsConsent(q, &grant) {
 		if q.prompt.none {
 			// Anybody can register and ask silently, in a hidden frame. A stranger whom
-			// the user never allowed anything does not learn who is signed in.
-			if grant.ID == "" && !q.client.FirstParty {
-				a.refuse(w, r, q, errLoginRequired)
-				return
+			// the user never allowed anything, for no API at all, does not learn who is
+			// signed in.
+			if !q.client.FirstParty {
+				stranger, err := a.firstTime(r, q, s, &grant)
+				if err != nil {
+					a.refuse(w, r, q, err)
+					return
+				}
+				if q.allowedBefore = !stranger; stranger {
+					a.refuse(w, r, q, errLoginRequired)
+					return
+				}
 			}
 			a.refuse(w, r, q, oauth.Errorf(oauth.CodeConsentRequired, "the user has to consent"))
 			return
