@@ -172,6 +172,43 @@ func TestRepeatedURIsAreStoredOnce(t *testing.T) {
 	}
 }
 
+// RFC 7591 §2: a server may leave out what a client cannot have. Libraries send these
+// with every registration, and need neither.
+func TestUnusableMembersAreLeftOut(t *testing.T) {
+	for _, c := range []struct {
+		rule, members string
+		want          store.ClientMetadata
+	}{
+		{"request_uris without a host", `"request_uris":["requests/8f3a","/requests/1","https://a.example/r","//b.example/r"]`,
+			store.ClientMetadata{RequestURIs: []string{"https://a.example/r"}}},
+		{"nothing but such request_uris", `"request_uris":["requests/8f3a"]`, store.ClientMetadata{}},
+		{"the default algorithm of assertions, for a method without", `"token_endpoint_auth_method":"client_secret_basic","token_endpoint_auth_signing_alg":"RS256"`, store.ClientMetadata{}},
+		{"any algorithm of assertions, for a public client", `"token_endpoint_auth_method":"none","token_endpoint_auth_signing_alg":"x"`, store.ClientMetadata{}},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			f := newFixture(t, options{})
+			w := f.post(with(c.members))
+			info := f.decode(w)
+			if w.Code != http.StatusCreated {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+			stored := f.client(info.ClientID)
+			got := stored.Extra()
+			if len(got.RequestURIs) == 0 {
+				got.RequestURIs = nil
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("stored (-want +got)\n%s", diff)
+			}
+			for _, member := range []string{"token_endpoint_auth_signing_alg", "requests/"} {
+				if strings.Contains(w.Body.String(), member) {
+					t.Errorf("answered %s", w.Body)
+				}
+			}
+		})
+	}
+}
+
 func TestRedirectPolicy(t *testing.T) {
 	const needsNative = "needs application_type native"
 	for _, c := range []struct {

@@ -147,7 +147,6 @@ func refusals() []refusal {
 	member("assertion algorithm none", `"token_endpoint_auth_method":"private_key_jwt","token_endpoint_auth_signing_alg":"none",`+jwks(ecKey), "token_endpoint_auth_signing_alg: 'none' is not one of")
 	member("HMAC for private_key_jwt", `"token_endpoint_auth_method":"private_key_jwt","token_endpoint_auth_signing_alg":"HS256",`+jwks(ecKey), "token_endpoint_auth_signing_alg: 'HS256' is not one of")
 	member("RSA for client_secret_jwt", `"token_endpoint_auth_method":"client_secret_jwt","token_endpoint_auth_signing_alg":"RS256"`, "token_endpoint_auth_signing_alg: 'RS256' is not one of HS256")
-	member("assertion algorithm without assertions", `"token_endpoint_auth_signing_alg":"RS256"`, "token_endpoint_auth_signing_alg does not belong to token_endpoint_auth_method client_secret_post")
 
 	// Grant types and response types.
 	for _, g := range []string{"implicit", "client_credentials", "password", "urn:ietf:params:oauth:grant-type:jwt-bearer", "Authorization_Code", "authorization_code ", "<script>"} {
@@ -245,6 +244,7 @@ func refusals() []refusal {
 	}
 	member("backchannel_logout_uri with a fragment", `"backchannel_logout_uri":"https://a.example/x#y"`, "backchannel_logout_uri: 'https://a.example/x#y' has a fragment")
 	member("request_uris http", `"request_uris":["https://a.example/","http://a.example/"]`, "request_uris: 'http://a.example/' does not have the scheme https")
+	member("request_uris that is no URI", `"request_uris":["requests/%zz"]`, "request_uris: 'requests/%zz' has a percent sign without two hexadecimal digits")
 	member("21 request_uris", `"request_uris":[`+strings.TrimSuffix(strings.Repeat(`"https://a.example/",`, 21), ",")+`]`, "request_uris has more than 20 values")
 	member("post_logout_redirect_uris http", `"post_logout_redirect_uris":["http://a.example/"]`, "post_logout_redirect_uris: 'http://a.example/' uses http")
 	member("post_logout_redirect_uris javascript", `"post_logout_redirect_uris":["javascript:alert(1)"]`, "post_logout_redirect_uris: 'javascript:alert(1)' has a scheme")

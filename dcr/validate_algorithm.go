@@ -64,7 +64,9 @@ func (m *metadata) checkAlgorithms(unsignedIDTokens bool) error {
 		case len(choice.supported) > 0:
 			return invalid(choice.member, "%s: %s is not one of %s", choice.member, quote(*choice.value), strings.Join(choice.supported, ", "))
 		case choice.member == "token_endpoint_auth_signing_alg":
-			return invalid(choice.member, "%s does not belong to token_endpoint_auth_method %s", choice.member, m.client.TokenEndpointAuthMethod)
+			// A method without assertions: there is nothing to sign, and libraries send
+			// their default with every method.
+			*choice.value = ""
 		default:
 			return invalid(choice.member, "%s: %s is not supported", choice.member, quote(*choice.value))
 		}

@@ -2,6 +2,7 @@ package dcr
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/opkit/opkit/internal/oauth"
@@ -44,7 +45,10 @@ func (m *metadata) checkURIs() error {
 	if strings.Contains(x.BackchannelLogoutURI, "#") {
 		return invalid("backchannel_logout_uri", "backchannel_logout_uri: %s has a fragment", quote(x.BackchannelLogoutURI))
 	}
-	x.RequestURIs = distinct(x.RequestURIs)
+	// A path is nothing that could be fetched. Libraries make one up, because
+	// require_request_uri_registration says that addresses have to be registered, and
+	// never use it: like everything that a client cannot have, it is left out.
+	x.RequestURIs = slices.DeleteFunc(distinct(x.RequestURIs), isRelative)
 	for _, uri := range x.RequestURIs {
 		// OpenID Connect Core §6.2: the fragment may be a hash of the content.
 		if err := oauth.CheckURI(uri, https...); err != nil {
@@ -52,6 +56,12 @@ func (m *metadata) checkURIs() error {
 		}
 	}
 	return m.checkFrontchannelLogout()
+}
+
+// isRelative reports whether uri is a relative reference (RFC 3986 §4.2).
+func isRelative(uri string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && !u.IsAbs()
 }
 
 // checkFrontchannelLogout validates frontchannel_logout_uri. OpenID Connect
