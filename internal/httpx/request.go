@@ -41,7 +41,10 @@ func CORS(next http.Handler, methods ...string) http.Handler {
 var (
 	anyOrigin      = []string{"*"}
 	exposedHeaders = []string{"WWW-Authenticate, DPoP-Nonce, Retry-After, ETag, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"}
-	allowedHeaders = []string{"Authorization, Content-Type, Accept, Auth0-Client, MCP-Protocol-Version, DPoP, Cache-Control, X-Requested-With, If-Match, If-None-Match"}
+	// The asterisk is for what SDKs and tracing add on their own: without credentials it
+	// means every header but Authorization. The others are named for browsers that do
+	// not know it.
+	allowedHeaders = []string{"Authorization, Content-Type, Accept, Auth0-Client, MCP-Protocol-Version, DPoP, Cache-Control, X-Requested-With, If-Match, If-None-Match, *"}
 	maxAge         = []string{"86400"}
 )
 

@@ -66,7 +66,7 @@ func TestCORS(t *testing.T) {
 		t.Errorf("methods: %q", got)
 	}
 	allowed := strings.Split(strings.ToLower(w.Header().Get("Access-Control-Allow-Headers")), ", ")
-	for _, name := range []string{"content-type", "authorization", "auth0-client", "mcp-protocol-version", "dpop"} {
+	for _, name := range []string{"content-type", "authorization", "auth0-client", "mcp-protocol-version", "dpop", "*"} {
 		if !slices.Contains(allowed, name) {
 			t.Errorf("a preflight for %s fails", name)
 		}
