@@ -131,6 +131,11 @@ type Config struct {
 	// to use could replay such an assertion here.
 	InsecureTokenEndpointAudience bool
 
+	// InsecureUserInfoTokenInQuery accepts an access token in the query of a GET request
+	// to userinfo (RFC 6750 §2.3), from applications that are not strict. passport-auth0
+	// sends it there. Addresses end up in the logs of proxies, and tokens with them.
+	InsecureUserInfoTokenInQuery bool
+
 	// Pages replaces built-in pages by file name, see package authorize.
 	Pages fs.FS
 

@@ -102,8 +102,8 @@ func New(cfg Config) (*Provider, error) {
 	if p.tokens, err = token.New(token.Config{
 		Stores: cfg.Stores, Tenants: p.tenants, Connections: p.connections, ClientAuth: clientAuth,
 		Secrets: cfg.secrets(), Claims: cfg.Claims, MaxAccessTokenSize: cfg.MaxAccessTokenSize, UserClaimsInIDToken: cfg.UserClaimsInIDToken,
-		InsecureUnsignedIDTokens: cfg.InsecureUnsignedIDTokens,
-		CodeLifetime:             cfg.Lifetimes.Code, AccessTokenLifetime: cfg.Lifetimes.AccessToken, IDTokenLifetime: cfg.Lifetimes.IDToken,
+		InsecureUnsignedIDTokens: cfg.InsecureUnsignedIDTokens, InsecureUserInfoTokenInQuery: cfg.InsecureUserInfoTokenInQuery,
+		CodeLifetime: cfg.Lifetimes.Code, AccessTokenLifetime: cfg.Lifetimes.AccessToken, IDTokenLifetime: cfg.Lifetimes.IDToken,
 		RefreshTokenIdle: cfg.Lifetimes.RefreshTokenIdle, RefreshTokenAbsolute: cfg.Lifetimes.RefreshTokenAbsolute,
 		RefreshTokenLeeway: cfg.Lifetimes.RefreshTokenLeeway,
 		Audit:              cfg.Audit, Now: cfg.Now, Logger: cfg.Logger,

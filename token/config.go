@@ -51,6 +51,11 @@ type Config struct {
 	// Nobody but the client that fetched such a token over TLS may believe it.
 	InsecureUnsignedIDTokens bool
 
+	// InsecureUserInfoTokenInQuery accepts an access token in the query of a GET request
+	// to userinfo (RFC 6750 §2.3), from clients that are not strict. Addresses end up in
+	// the logs of proxies, and tokens with them.
+	InsecureUserInfoTokenInQuery bool
+
 	// CodeLifetime is how long a code can be redeemed. Zero: 60 seconds. RFC 6749
 	// §4.1.2 recommends ten minutes at most; more is an error.
 	CodeLifetime time.Duration
@@ -97,7 +102,7 @@ type Issuer struct {
 
 	maxAccessToken int // bytes
 
-	userClaimsInIDToken, unsignedIDTokens bool
+	userClaimsInIDToken, unsignedIDTokens, tokenInQuery bool
 
 	// One box per kind: a code is no refresh token, neither is an access token.
 	codes, refreshTokens, accessTokens *seal.Box
@@ -126,7 +131,7 @@ func New(cfg Config) (*Issuer, error) {
 
 	i := &Issuer{
 		stores: cfg.Stores, tenants: cfg.Tenants, connections: cfg.Connections, clientAuth: cfg.ClientAuth,
-		claims: cfg.Claims, userClaimsInIDToken: cfg.UserClaimsInIDToken, unsignedIDTokens: cfg.InsecureUnsignedIDTokens,
+		claims: cfg.Claims, userClaimsInIDToken: cfg.UserClaimsInIDToken, unsignedIDTokens: cfg.InsecureUnsignedIDTokens, tokenInQuery: cfg.InsecureUserInfoTokenInQuery,
 		clock:  cfg.Now,
 		logger: cfg.Logger, audit: cfg.Audit,
 	}

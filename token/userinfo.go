@@ -32,7 +32,8 @@ const typUserInfo = "JWT"
 
 // UserInfo serves the userinfo endpoint: GET or POST with the access token in
 // the Authorization header, or POST with a form that has it as access_token. A
-// token in the query is ignored (RFC 9700 §4.3.2). The answer is JSON, or a JWT
+// token in the query is ignored (RFC 9700 §4.3.2), unless
+// [Config].InsecureUserInfoTokenInQuery is set. The answer is JSON, or a JWT
 // (application/jwt) for clients that registered userinfo_signed_response_alg or
 // userinfo_encrypted_response_alg.
 func (i *Issuer) UserInfo() http.Handler { return http.HandlerFunc(i.serveUserInfo) }
@@ -70,6 +71,10 @@ func (i *Issuer) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 func (i *Issuer) userInfo(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) ([]byte, string, error) {
 	ctx, now := r.Context(), i.now()
 	raw, err := userInfoToken(w, r)
+	inQuery := i.tokenInQuery && err == errNoToken && r.Method == http.MethodGet
+	if inQuery {
+		raw, err = queryToken(r)
+	}
 	if err != nil {
 		return nil, "", err
 	}
@@ -97,6 +102,10 @@ func (i *Issuer) userInfo(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 	user, client, grant, err := i.alive(ctx, t, &at, now)
 	if err != nil {
 		return nil, "", err
+	}
+
+	if inQuery && client.Strict() {
+		return nil, "", oauth.Errorf(oauth.CodeInvalidRequest, "the access token of this application belongs in the Authorization header")
 	}
 
 	custom, err := i.customClaims(ctx, userInfoClaims, func() (ClaimsInput, error) {
@@ -222,4 +231,16 @@ func userInfoToken(w http.ResponseWriter, r *http.Request) (string, error) {
 		return "", oauth.Errorf(oauth.CodeInvalidRequest, "the access token is both in the Authorization header and in the body")
 	}
 	return inBody, nil
+}
+
+// queryToken returns the access token in the query (RFC 6750 §2.3).
+func queryToken(r *http.Request) (string, error) {
+	params, err := oauth.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return "", err
+	}
+	if token := params.Get("access_token"); token != "" {
+		return token, nil
+	}
+	return "", errNoToken
 }

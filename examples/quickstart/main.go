@@ -172,7 +172,9 @@ func (q *quickstart) serve(ctx context.Context, stores store.Stores, stdout io.W
 		Claims:   customClaims,
 		// Many SDKs for single-page applications look for the user there.
 		UserClaimsInIDToken: true,
-		Logger:              q.logger,
+		// passport-auth0 asks in no other way who signed in.
+		InsecureUserInfoTokenInQuery: true,
+		Logger:                       q.logger,
 	})
 	if err != nil {
 		return err
