@@ -123,7 +123,7 @@ func (d *database) close() error {
 func (d *database) atomically(ctx context.Context, name string, change func(tx *sql.Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := d.transaction(ctx, name, change)
-		if err == nil || attempt == attempts || !passing(err) {
+		if err == nil || !again(ctx, err, attempt) {
 			return err
 		}
 	}
@@ -148,7 +148,7 @@ func (d *database) transaction(ctx context.Context, name string, change func(tx 
 func (s *statement) exec(ctx context.Context, args ...any) (int64, error) {
 	for attempt := 1; ; attempt++ {
 		n, err := s.execOnce(ctx, nil, args)
-		if err == nil || attempt == attempts || !passing(err) {
+		if err == nil || !again(ctx, err, attempt) {
 			return n, err
 		}
 	}
@@ -223,7 +223,7 @@ type row interface {
 func queryAll[T any](ctx context.Context, s *statement, scan func(row) (T, error), args ...any) ([]T, error) {
 	for attempt := 1; ; attempt++ {
 		all, err := queryOnce(ctx, s, scan, args)
-		if err == nil || attempt == attempts || !passing(err) {
+		if err == nil || !again(ctx, err, attempt) {
 			return all, err
 		}
 	}

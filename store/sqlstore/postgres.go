@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/opkit/opkit/store"
@@ -22,9 +24,29 @@ const collectPostgreSQL = `
 		SELECT {key} FROM {table} WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2 FOR UPDATE SKIP LOCKED)
 	DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM expired) AND expires_at <= ?1`
 
-// attempts at a change that another one got in the way of. Each failure means
-// that somebody else got further, so a few are enough.
+// attempts at a change that another one got in the way of. At READ COMMITTED each
+// failure means that somebody else got further, so a few are enough.
 const attempts = 20
+
+// again reports whether to run once more what failed with err, and waits before that
+// from the fourth time on: at SERIALIZABLE those that got in each other's way would go on
+// doing so.
+func again(ctx context.Context, err error, attempt int) bool {
+	if attempt == attempts || !passing(err) {
+		return false
+	}
+	if attempt <= 3 {
+		return true
+	}
+	pause := time.NewTimer(rand.N(time.Duration(attempt) * time.Millisecond))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
 
 // passing reports whether err means that a statement or transaction did nothing
 // because of another one at the same time, and that it may do better now. The
