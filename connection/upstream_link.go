@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -14,8 +15,8 @@ import (
 
 // LinkCandidate returns the user of one of databases whose account the one at an upstream
 // may be joined to, and the database: both have the same verified email address, and
-// nothing was decided about the account at the upstream before. store.ErrNotFound: there
-// is none, or more than one.
+// nothing that still holds was decided about the account at the upstream.
+// store.ErrNotFound: there is none, or more than one.
 func (d *Directory) LinkCandidate(ctx context.Context, t *tenant.Tenant, c *store.Connection, identity UpstreamIdentity, databases []store.Connection) (store.User, *store.Connection, error) {
 	o, err := upstreamOptionsOf(c)
 	if err != nil {
@@ -24,11 +25,8 @@ func (d *Directory) LinkCandidate(ctx context.Context, t *tenant.Tenant, c *stor
 	if !o.Linking || c.TenantID != t.ID() || identity.Email == "" || !identity.EmailVerified || identity.Doubtful {
 		return store.User{}, nil, store.ErrNotFound
 	}
-	if _, err := d.cfg.Stores.Users.User(ctx, t.ID(), upstreamUserID(c, identity.Subject)); !errors.Is(err, store.ErrNotFound) {
-		if err == nil {
-			err = store.ErrNotFound
-		}
-		return store.User{}, nil, err
+	if decided, err := d.decidedAbout(ctx, t, upstreamUserID(c, identity.Subject)); decided || err != nil {
+		return store.User{}, nil, cmp.Or(err, store.ErrNotFound)
 	}
 	var candidate store.User
 	var in *store.Connection
@@ -58,6 +56,19 @@ func (d *Directory) LinkCandidate(ctx context.Context, t *tenant.Tenant, c *stor
 	return candidate, in, nil
 }
 
+// decidedAbout reports whether somebody keeps an account at an upstream apart, or joined
+// it to one that it still belongs to.
+func (d *Directory) decidedAbout(ctx context.Context, t *tenant.Tenant, id string) (bool, error) {
+	user, err := d.cfg.Stores.Users.User(ctx, t.ID(), id)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || user.LinkedTo == "" || user.Blocked {
+		return true, err
+	}
+	return d.linkHolds(ctx, &user)
+}
+
 // Link joins an account at an upstream to the user that [Directory.LinkCandidate]
 // returned and who has proved the password since. Later sign-ins there are the user's.
 //
@@ -75,31 +86,62 @@ func (d *Directory) Link(ctx context.Context, t *tenant.Tenant, c *store.Connect
 	if err != nil {
 		return "", err
 	}
-	joined := store.User{TenantID: c.TenantID, ID: upstreamUserID(c, identity.Subject), ConnectionID: c.ID, LinkedTo: user.ID, Version: 1, CreatedAt: d.now()}
-	joined.UpdatedAt = joined.CreatedAt
+	now, write := d.now(), d.cfg.Stores.UserAdmin.UpdateUser
+	joined, err := d.cfg.Stores.Users.User(ctx, t.ID(), upstreamUserID(c, identity.Subject))
+	if errors.Is(err, store.ErrNotFound) {
+		joined = store.User{TenantID: c.TenantID, ID: upstreamUserID(c, identity.Subject), ConnectionID: c.ID, Version: 1, CreatedAt: now}
+		write, err = d.cfg.Stores.UserAdmin.CreateUser, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	joined.LinkedTo, joined.LinkedAt, joined.UpdatedAt = user.ID, now, now
 	if o.SetAttributes != attributesNever {
 		identity.applyTo(&joined, o)
 	}
 	if err := d.keepTokens(&joined, o, identity.Tokens); err != nil {
 		return "", err
 	}
-	err = d.writeUpstreamUser(ctx, c, &joined, d.cfg.Stores.UserAdmin.CreateUser)
-	if errors.Is(err, store.ErrExists) {
+	err = d.writeUpstreamUser(ctx, c, &joined, write)
+	if errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
 		return "", notAllowed("the account at the upstream was used meanwhile")
 	}
 	return joined.ID, err
 }
 
 // LinkedUser returns the user whom the sign-ins of another one are for. store.ErrNotFound:
-// there is none, or not the one that the accounts were joined to.
+// there is none, or not the one that the accounts were joined to, or the password with
+// which they were joined was replaced since.
 func (d *Directory) LinkedUser(ctx context.Context, u *store.User) (store.User, error) {
 	if u.LinkedTo == "" {
 		return store.User{}, store.ErrNotFound
 	}
 	linked, err := d.cfg.Stores.Users.User(ctx, u.TenantID, u.LinkedTo)
-	// An identifier that was given to somebody else since leads nowhere.
-	if err == nil && (linked.CreatedAt.After(u.CreatedAt) || linked.ID == u.ID) {
+	if err != nil {
+		return store.User{}, err
+	}
+	at := u.LinkedAt
+	if at.IsZero() {
+		at = u.CreatedAt
+	}
+	// An identifier that was given to somebody else since leads nowhere. Neither does
+	// what was joined with another password than the one of now: whoever knew that may be
+	// why it was replaced.
+	if linked.CreatedAt.After(at) || linked.PasswordSetAt.After(at) || linked.ID == u.ID {
 		return store.User{}, store.ErrNotFound
 	}
-	return linked, err
+	return linked, nil
+}
+
+// linkHolds reports whether a user is joined to nobody, or to somebody to whom the
+// account still belongs.
+func (d *Directory) linkHolds(ctx context.Context, u *store.User) (bool, error) {
+	if u.LinkedTo == "" {
+		return true, nil
+	}
+	_, err := d.LinkedUser(ctx, u)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
@@ -61,6 +62,12 @@ func (d *Directory) saveUpstreamUser(ctx context.Context, c *store.Connection, o
 		return store.User{}, notAllowed("the user is blocked")
 	}
 	after := before.Clone()
+	// Who was asked anew keeps them apart, or nobody could be asked.
+	if holds, err := d.linkHolds(ctx, &after); err != nil {
+		return store.User{}, err
+	} else if !holds {
+		after.LinkedTo, after.LinkedAt = "", time.Time{}
+	}
 	if o.SetAttributes == "" || o.SetAttributes == attributesEachLogin {
 		identity.applyTo(&after, o)
 	}

@@ -87,11 +87,12 @@ func (d *Directory) changeUser(ctx context.Context, tenant, userID, password str
 					return store.User{}, err
 				}
 			}
-			after.PasswordHash = hash
+			after.PasswordHash, after.PasswordSetAt = hash, d.now()
 		case after.PasswordHash != before.PasswordHash && after.PasswordHash != "":
 			if err := d.checkStoredHash(after.PasswordHash); err != nil {
 				return store.User{}, err
 			}
+			after.PasswordSetAt = d.now()
 		}
 		if reflect.DeepEqual(before, after) {
 			return after, nil

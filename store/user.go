@@ -23,14 +23,19 @@ type User struct {
 	// connection understands. Empty: the user has no password and cannot sign in
 	// with one.
 	PasswordHash string `json:"password_hash,omitempty"`
-	Blocked      bool   `json:"blocked,omitempty"`
+	// PasswordSetAt is when another password took the place of the first one. Zero: none
+	// did.
+	PasswordSetAt time.Time `json:"password_set_at,omitzero"`
+	Blocked       bool      `json:"blocked,omitempty"`
 	// UpstreamTokens are what another provider gave out for the user, where the
 	// connection keeps that.
 	UpstreamTokens Sealed `json:"upstream_tokens,omitempty"`
 	// LinkedTo is the ID of the user whom this one's sign-ins are for: the user joined an
 	// account at another provider to the one here. Empty: for this one.
-	LinkedTo string  `json:"linked_to,omitempty"`
-	Profile  Profile `json:"profile"`
+	LinkedTo string `json:"linked_to,omitempty"`
+	// LinkedAt is when that was. Zero: at CreatedAt.
+	LinkedAt time.Time `json:"linked_at,omitzero"`
+	Profile  Profile   `json:"profile"`
 	// AppMetadata and UserMetadata are JSON objects of the host.
 	AppMetadata  json.RawMessage `json:"app_metadata,omitempty"`
 	UserMetadata json.RawMessage `json:"user_metadata,omitempty"`
