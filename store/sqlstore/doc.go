@@ -100,9 +100,10 @@
 //
 // A statement outside of a transaction, or a transaction, that PostgreSQL ended
 // because of another one (serialization_failure, deadlock_detected) is run again, at
-// most 20 times, the first three at once and the others after a few milliseconds. READ COMMITTED knows only deadlocks, and they are
-// rare: rows are locked in one order wherever there is one. A database whose
-// default is REPEATABLE READ or SERIALIZABLE works as well. After a connection was
+// most 20 times, the first three at once and the others after a few milliseconds.
+// READ COMMITTED knows only deadlocks, and they are rare: rows are locked in one order
+// wherever there is one. A database whose default is REPEATABLE READ or SERIALIZABLE
+// works as well. After a connection was
 // lost nothing is run again, because nobody knows whether it happened.
 //
 // A text column holds neither bytes that are not UTF-8 nor zero bytes. An
