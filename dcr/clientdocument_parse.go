@@ -35,6 +35,8 @@ func checkDocumentURL(id string) error {
 		text = "is longer than 512 bytes"
 	case err != nil:
 		text = "is not a valid URI"
+	case !oauth.NamesDocument(id):
+		text = "does not begin with https://, in small letters"
 	case strings.Contains(id, "#"):
 		text = "has a fragment"
 	case u.Path == "" || u.Path == "/":
