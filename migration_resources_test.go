@@ -441,7 +441,22 @@ var notMigrated = map[string]func(*testing.T){
 		newMoved(t, nil).absent("mfa/challenge", "mfa/associate", "api/v2/guardian/factors")
 	},
 	"passwordless":                func(t *testing.T) { newMoved(t, nil).absent("passwordless/start", "passwordless/verify") },
-	"cross-origin authentication": func(t *testing.T) { newMoved(t, nil).absent("co/authenticate", "co/verify") },
+	"cross-origin authentication": func(t *testing.T) {
+		m := newMoved(t, nil)
+		m.absent("co/authenticate", "co/verify")
+		for _, path := range []string{"signup", "change_password"} {
+			req, err := http.NewRequest(http.MethodPost, m.issuer+"dbconnections/"+path, strings.NewReader(`{"client_id":"`+m.app.id+`","connection":"users","email":"eve@example.com","password":"a good passphrase"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Origin", "https://app.example")
+			res := newBrowser(t).do(req)
+			if res.StatusCode != http.StatusForbidden || res.Header.Get("Access-Control-Allow-Origin") != "" {
+				t.Errorf("%s: %d %s %v", path, res.StatusCode, res.body, res.Header)
+			}
+		}
+	},
 	"SAML and WS-Federation for applications": func(t *testing.T) {
 		m := newMoved(t, nil)
 		m.absent("samlp/"+m.app.id, "samlp/metadata/"+m.app.id, "wsfed", "wsfed/"+m.app.id)
