@@ -440,7 +440,7 @@ var notMigrated = map[string]func(*testing.T){
 	"multi-factor authentication": func(t *testing.T) {
 		newMoved(t, nil).absent("mfa/challenge", "mfa/associate", "api/v2/guardian/factors")
 	},
-	"passwordless":                func(t *testing.T) { newMoved(t, nil).absent("passwordless/start", "passwordless/verify") },
+	"passwordless": func(t *testing.T) { newMoved(t, nil).absent("passwordless/start", "passwordless/verify") },
 	"cross-origin authentication": func(t *testing.T) {
 		m := newMoved(t, nil)
 		m.absent("co/authenticate", "co/verify")

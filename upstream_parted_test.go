@@ -1,12 +1,14 @@
 package opkit_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/opkit/opkit/connection"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
@@ -113,6 +115,25 @@ func TestANewPasswordPartsAccounts(t *testing.T) {
 		b := newBrowser(t)
 		if sub := u.subject(b, u.signIn(b, "prompt", "consent")); sub != u.user.ID {
 			t.Errorf("signed in as %s", sub)
+		}
+	})
+	t.Run("a password that is replaced while they are joined", func(t *testing.T) {
+		u := newLinkWorld(t, options{}, nil)
+		tn, err := u.provider.Tenants().Tenant(t.Context(), tenant.DefaultID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proved, err := u.stores.Users.User(t.Context(), tenant.DefaultID, u.user.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		byAdministrator(u)
+		identity := connection.UpstreamIdentity{Subject: "u1", UpstreamProfile: connection.UpstreamProfile{Email: "ada@example.com", EmailVerified: true}}
+		if _, err := u.provider.Connections().Link(t.Context(), tn, &u.upstream, identity, &u.connection, &proved); !errors.Is(err, connection.ErrNotAllowed) {
+			t.Errorf("%v", err)
+		}
+		if users := u.users(); len(users) != 0 {
+			t.Errorf("%+v", users)
 		}
 	})
 	t.Run("a blocked one is not asked", func(t *testing.T) {

@@ -75,8 +75,9 @@ func (d *Directory) decidedAbout(ctx context.Context, t *tenant.Tenant, id strin
 // It returns the identifier of that account. The error wraps [ErrNotAllowed] if that does
 // not hold any more, or is a system error.
 func (d *Directory) Link(ctx context.Context, t *tenant.Tenant, c *store.Connection, identity UpstreamIdentity, database *store.Connection, user *store.User) (id string, err error) {
+	now := d.now() // a password that is replaced from here on parts them again
 	candidate, _, err := d.LinkCandidate(ctx, t, c, identity, []store.Connection{*database})
-	if errors.Is(err, store.ErrNotFound) || err == nil && candidate.ID != user.ID {
+	if errors.Is(err, store.ErrNotFound) || err == nil && (candidate.ID != user.ID || !candidate.PasswordSetAt.Equal(user.PasswordSetAt)) {
 		return "", notAllowed("the accounts cannot be joined (any more)")
 	}
 	if err != nil {
@@ -86,7 +87,7 @@ func (d *Directory) Link(ctx context.Context, t *tenant.Tenant, c *store.Connect
 	if err != nil {
 		return "", err
 	}
-	now, write := d.now(), d.cfg.Stores.UserAdmin.UpdateUser
+	write := d.cfg.Stores.UserAdmin.UpdateUser
 	joined, err := d.cfg.Stores.Users.User(ctx, t.ID(), upstreamUserID(c, identity.Subject))
 	if errors.Is(err, store.ErrNotFound) {
 		joined = store.User{TenantID: c.TenantID, ID: upstreamUserID(c, identity.Subject), ConnectionID: c.ID, Version: 1, CreatedAt: now}
