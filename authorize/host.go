@@ -15,39 +15,38 @@ import (
 // followHost brings the browser's session in line with what the embedding
 // application says: if it signed the user out or another one in, so does opkit.
 // With a host connection among usable, and no session of another connection, the
-// host's word is asked for on every request. begun is the session with its user if this
-// request began it.
-func (a *Authorizer) followHost(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, session *store.Session) (_ *store.Session, begun *signedIn, _ error) {
+// host's word is asked for on every request.
+func (a *Authorizer) followHost(w http.ResponseWriter, r *http.Request, q *request, usable []store.Connection, session *store.Session) (*store.Session, error) {
 	i := slices.IndexFunc(usable, func(c store.Connection) bool {
 		return c.Strategy == connection.StrategyHost && (session == nil || c.ID == session.ConnectionID)
 	})
 	if i < 0 {
-		return session, nil, nil
+		return session, nil
 	}
 	host, ok := a.cfg.Connections.Host(&usable[i])
 	if !ok {
-		return nil, nil, nil
+		return nil, nil
 	}
 	identity, signedIn, err := host.Current(r)
 	if err != nil || !signedIn {
-		return nil, nil, err
+		return nil, err
 	}
 	// A better login of the same user is another one, even if it is as old.
 	if session != nil && session.UserID == identity.UserID && session.ACR == identity.ACR && !identity.AuthenticatedAt.Truncate(authTimePrecision).After(session.AuthenticatedAt) {
-		return session, nil, nil
+		return session, nil
 	}
 	if q.prompt.login {
-		return nil, nil, nil // the browser is sent to the host's page anyhow
+		return nil, nil // the browser is sent to the host's page anyhow
 	}
 	// When the user signed in is not known, so that no limit on it is met.
 	if identity.AuthenticatedAt.IsZero() && q.maxAge >= 0 {
-		return nil, nil, nil
+		return nil, nil
 	}
 	s, err := a.startHostSession(w, r, q, &usable[i], identity)
 	if s == nil || err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return &s.session, s, nil
+	return &s.session, nil
 }
 
 // hostAgrees reports whether the embedding application still says what a session

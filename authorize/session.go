@@ -95,7 +95,7 @@ func (a *Authorizer) currentSession(w http.ResponseWriter, r *http.Request, q *r
 			session = &s
 		}
 	}
-	session, begun, err := a.followHost(w, r, q, usable, session)
+	session, err := a.followHost(w, r, q, usable, session)
 	if err != nil {
 		return nil, err
 	}
@@ -114,9 +114,6 @@ func (a *Authorizer) currentSession(w http.ResponseWriter, r *http.Request, q *r
 	}
 	if allowed, err := a.allowsUser(ctx, q, session.UserID); err != nil || !allowed {
 		return nil, err
-	}
-	if begun != nil {
-		return begun, nil // admitted a moment ago
 	}
 	return a.admit(ctx, q, *session)
 }
