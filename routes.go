@@ -165,8 +165,6 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	if id != "" {
-		r.SetPathValue("id", id)
-	}
+	r.SetPathValue("id", id) // none, too: a pattern of the host may have set one
 	h.ServeHTTP(w, r)
 }

@@ -75,7 +75,6 @@ func (d *Directory) decidedAbout(ctx context.Context, t *tenant.Tenant, id strin
 // It returns the identifier of that account. The error wraps [ErrNotAllowed] if that does
 // not hold any more, or is a system error.
 func (d *Directory) Link(ctx context.Context, t *tenant.Tenant, c *store.Connection, identity UpstreamIdentity, database *store.Connection, user *store.User) (id string, err error) {
-	now := d.now() // a password that is replaced from here on parts them again
 	candidate, _, err := d.LinkCandidate(ctx, t, c, identity, []store.Connection{*database})
 	if errors.Is(err, store.ErrNotFound) || err == nil && (candidate.ID != user.ID || !candidate.PasswordSetAt.Equal(user.PasswordSetAt)) {
 		return "", notAllowed("the accounts cannot be joined (any more)")
@@ -87,16 +86,20 @@ func (d *Directory) Link(ctx context.Context, t *tenant.Tenant, c *store.Connect
 	if err != nil {
 		return "", err
 	}
-	write := d.cfg.Stores.UserAdmin.UpdateUser
+	now, write := d.now(), d.cfg.Stores.UserAdmin.UpdateUser
 	joined, err := d.cfg.Stores.Users.User(ctx, t.ID(), upstreamUserID(c, identity.Subject))
 	if errors.Is(err, store.ErrNotFound) {
 		joined = store.User{TenantID: c.TenantID, ID: upstreamUserID(c, identity.Subject), ConnectionID: c.ID, Version: 1, CreatedAt: now}
 		write, err = d.cfg.Stores.UserAdmin.CreateUser, nil
+	} else if err == nil && (joined.LinkedTo == "" || joined.Blocked) {
+		err = notAllowed("the account at the upstream was used meanwhile")
 	}
 	if err != nil {
 		return "", err
 	}
-	joined.LinkedTo, joined.LinkedAt, joined.UpdatedAt = user.ID, now, now
+	// Of the user as the password was proved: one that is replaced meanwhile parts them.
+	joined.LinkedTo, joined.LinkedAt, joined.LinkedPasswordSetAt = user.ID, now, user.PasswordSetAt
+	joined.UpdatedAt = now
 	if o.SetAttributes != attributesNever {
 		identity.applyTo(&joined, o)
 	}
@@ -128,7 +131,7 @@ func (d *Directory) LinkedUser(ctx context.Context, u *store.User) (store.User, 
 	// An identifier that was given to somebody else since leads nowhere. Neither does
 	// what was joined with another password than the one of now: whoever knew that may be
 	// why it was replaced.
-	if linked.CreatedAt.After(at) || linked.PasswordSetAt.After(at) || linked.ID == u.ID {
+	if linked.CreatedAt.After(at) || !linked.PasswordSetAt.Equal(u.LinkedPasswordSetAt) || linked.ID == u.ID {
 		return store.User{}, store.ErrNotFound
 	}
 	return linked, nil

@@ -66,7 +66,7 @@ func (d *Directory) saveUpstreamUser(ctx context.Context, c *store.Connection, o
 	if holds, err := d.linkHolds(ctx, &after); err != nil {
 		return store.User{}, err
 	} else if !holds {
-		after.LinkedTo, after.LinkedAt = "", time.Time{}
+		after.LinkedTo, after.LinkedAt, after.LinkedPasswordSetAt = "", time.Time{}, time.Time{}
 	}
 	if o.SetAttributes == "" || o.SetAttributes == attributesEachLogin {
 		identity.applyTo(&after, o)

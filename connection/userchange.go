@@ -32,7 +32,8 @@ func (d *Directory) UpdateUser(ctx context.Context, tenant, userID string, chang
 }
 
 // SetPassword replaces the password of a user of a database connection and lifts
-// a lock of its logins; that it could not be lifted is logged. Sessions and grants of the user stay: ending them is the
+// a lock of its logins; that it could not be lifted is logged. It parts accounts that
+// were joined with the old one. Sessions and grants of the user stay: ending them is the
 // caller's decision, see [Directory.EndAccess].
 //
 // The error is a [*InvalidError], store.ErrNotFound, [ErrBusy], or a system error.
@@ -71,6 +72,7 @@ func (d *Directory) changeUser(ctx context.Context, tenant, userID, password str
 			return store.User{}, invalid("connection", "cannot be changed")
 		}
 		after.TenantID, after.ID, after.Version, after.CreatedAt = before.TenantID, before.ID, before.Version, before.CreatedAt
+		after.PasswordSetAt, after.LinkedTo, after.LinkedAt, after.LinkedPasswordSetAt = before.PasswordSetAt, before.LinkedTo, before.LinkedAt, before.LinkedPasswordSetAt
 		after.Email, after.Username = foldLogin(after.Email), foldLogin(after.Username)
 		if IsUpstream(&conn) {
 			err = checkUpstreamChange(&before, &after, password)

@@ -23,8 +23,8 @@ type User struct {
 	// connection understands. Empty: the user has no password and cannot sign in
 	// with one.
 	PasswordHash string `json:"password_hash,omitempty"`
-	// PasswordSetAt is when another password took the place of the first one. Zero: none
-	// did.
+	// PasswordSetAt is when the password was set that the user has now. Zero: when the
+	// user was created.
 	PasswordSetAt time.Time `json:"password_set_at,omitzero"`
 	Blocked       bool      `json:"blocked,omitempty"`
 	// UpstreamTokens are what another provider gave out for the user, where the
@@ -35,7 +35,9 @@ type User struct {
 	LinkedTo string `json:"linked_to,omitempty"`
 	// LinkedAt is when that was. Zero: at CreatedAt.
 	LinkedAt time.Time `json:"linked_at,omitzero"`
-	Profile  Profile   `json:"profile"`
+	// LinkedPasswordSetAt is PasswordSetAt of that user at that time.
+	LinkedPasswordSetAt time.Time `json:"linked_password_set_at,omitzero"`
+	Profile             Profile   `json:"profile"`
 	// AppMetadata and UserMetadata are JSON objects of the host.
 	AppMetadata  json.RawMessage `json:"app_metadata,omitempty"`
 	UserMetadata json.RawMessage `json:"user_metadata,omitempty"`

@@ -71,7 +71,7 @@ func (i *Issuer) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 func (i *Issuer) userInfo(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) ([]byte, string, error) {
 	ctx, now := r.Context(), i.now()
 	raw, err := userInfoToken(w, r)
-	inQuery := i.tokenInQuery && err == errNoToken && r.Method == http.MethodGet
+	inQuery := i.tokenInQuery && err == errNoToken && r.Method == http.MethodGet && r.Header["Authorization"] == nil
 	if inQuery {
 		raw, err = queryToken(r)
 	}

@@ -50,7 +50,7 @@ func storedUser(u store.User) *store.User {
 	u = u.Clone()
 	u.CreatedAt = utc(u.CreatedAt)
 	u.UpdatedAt = utc(u.UpdatedAt)
-	u.PasswordSetAt, u.LinkedAt = utc(u.PasswordSetAt), utc(u.LinkedAt)
+	u.PasswordSetAt, u.LinkedAt, u.LinkedPasswordSetAt = utc(u.PasswordSetAt), utc(u.LinkedAt), utc(u.LinkedPasswordSetAt)
 	return &u
 }
 

@@ -100,7 +100,7 @@
 //
 // A statement outside of a transaction, or a transaction, that PostgreSQL ended
 // because of another one (serialization_failure, deadlock_detected) is run again, at
-// most 20 times, the first three at once and the others after a few milliseconds.
+// most 19 times, the first three at once and the others after a few milliseconds.
 // READ COMMITTED knows only deadlocks, and they are rare: rows are locked in one order
 // wherever there is one. A database whose default is REPEATABLE READ or SERIALIZABLE
 // works as well. After a connection was

@@ -64,7 +64,7 @@ func scanUser(r row) (store.User, error) {
 func encodeUser(u store.User) (string, error) {
 	u.AppMetadata, u.UserMetadata = nil, nil
 	u.CreatedAt, u.UpdatedAt = precise(u.CreatedAt), precise(u.UpdatedAt)
-	u.PasswordSetAt, u.LinkedAt = precise(u.PasswordSetAt), precise(u.LinkedAt)
+	u.PasswordSetAt, u.LinkedAt, u.LinkedPasswordSetAt = precise(u.PasswordSetAt), precise(u.LinkedAt), precise(u.LinkedPasswordSetAt)
 	return encode(u)
 }
 
