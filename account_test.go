@@ -331,14 +331,14 @@ func TestANewPasswordSignsOutThoughTheLockStays(t *testing.T) {
 // A Mailer is code of the host, which runs apart from any request.
 func TestAMailerThatPanicsEndsNothing(t *testing.T) {
 	mails := make(mailbox, 10)
-	called := make(chan int, 20)
-	calls := 0 // by one worker after the other
+	called := make(chan struct{}, 20)
+	var calls atomic.Int32
 	w := newWorld(t, options{config: func(cfg *opkit.Config) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 		cfg.Mailer = func(ctx context.Context, m authorize.Mail) error {
-			calls++
-			called <- calls
-			if calls <= 10 {
+			n := calls.Add(1)
+			called <- struct{}{}
+			if n <= 10 {
 				panic("no template for " + m.Kind)
 			}
 			return mails.send(ctx, m)
