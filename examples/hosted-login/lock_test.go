@@ -24,6 +24,7 @@ import (
 	"github.com/opkit/opkit"
 	"github.com/opkit/opkit/authorize"
 	"github.com/opkit/opkit/examples/internal/chromium"
+	"github.com/opkit/opkit/examples/internal/tool"
 )
 
 // A release of Lock, as the page asks for it. Which packages it is made of is locked in
@@ -45,29 +46,21 @@ var (
 
 // install fetches the packages that a directory of testdata locks, and returns where they
 // are.
-func install(npm, name string) (dir string, err error) {
+func install(name string) (dir string, err error) {
 	dir = filepath.Join(bundles, name)
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", name))); err != nil {
 		return "", err
 	}
-	cmd := exec.Command(npm, "ci", "--prefix", dir, "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
-	cmd.Env = append(os.Environ(), "NPM_CONFIG_UPDATE_NOTIFIER=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return dir, nil
+	return dir, tool.InstallPackages(dir)
 }
 
 // bundle returns the file that the page would get from the content delivery network.
 func (l *release) bundle(t *testing.T) string {
 	t.Helper()
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		notRun(t, "npm is not installed")
-	}
+	tool.Need(t, "npm")
 	l.once.Do(func() {
 		var dir string
-		if dir, l.err = install(npm, l.name); l.err != nil {
+		if dir, l.err = install(l.name); l.err != nil {
 			return
 		}
 		modules := filepath.Join(dir, "node_modules")
@@ -83,7 +76,7 @@ func (l *release) bundle(t *testing.T) string {
 		}
 	})
 	if l.err != nil {
-		notRun(t, "Lock could not be made: "+l.err.Error())
+		tool.NotRun(t, "Lock could not be made: "+l.err.Error())
 	}
 	return l.file
 }
@@ -110,14 +103,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	os.RemoveAll(bundles)
 	os.Exit(code)
-}
-
-func notRun(t *testing.T, reason string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("NOT RUN: %s", reason)
-	}
-	t.Skipf("NOT RUN: %s", reason)
 }
 
 // A site is the provider, the content delivery network, and a browser that finds both.

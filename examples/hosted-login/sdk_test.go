@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/opkit/opkit/examples/internal/chromium"
+	"github.com/opkit/opkit/examples/internal/tool"
 )
 
 // An sdk is a library for applications in the browser, as its users use it.
@@ -59,15 +59,12 @@ var sdkModules struct {
 
 func sdkFile(t *testing.T, file string) string {
 	t.Helper()
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		notRun(t, "npm is not installed")
-	}
+	tool.Need(t, "npm")
 	sdkModules.Do(func() {
-		sdkModules.dir, sdkModules.err = install(npm, "sdks")
+		sdkModules.dir, sdkModules.err = install("sdks")
 	})
 	if sdkModules.err != nil {
-		notRun(t, "the SDKs could not be installed: "+sdkModules.err.Error())
+		tool.NotRun(t, "the SDKs could not be installed: "+sdkModules.err.Error())
 	}
 	return filepath.Join(sdkModules.dir, "node_modules", file)
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -98,14 +97,6 @@ func (s *site) signIn(t *testing.T, user, client string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func notRun(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal("not run: " + why)
-	}
-	t.Skip("not run: " + why)
 }
 
 // The program is what its documentation says.

@@ -9,12 +9,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/opkit/opkit/examples/internal/tool"
 )
 
 var modules struct {
 	sync.Once
 	dir string
-	out []byte
 	err error
 }
 
@@ -29,11 +30,8 @@ func TestMain(m *testing.M) {
 // install fetches the packages that testdata/npm locks.
 func install(t *testing.T) {
 	t.Helper()
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			notRun(t, tool+" is missing")
-		}
-	}
+	tool.Need(t, "node")
+	tool.Need(t, "npm")
 	modules.Do(func() {
 		if modules.dir, modules.err = os.MkdirTemp("", "opkit-management-"); modules.err != nil {
 			return
@@ -55,13 +53,10 @@ func install(t *testing.T) {
 				}
 			}
 		}
-		cmd := exec.Command("npm", "ci", "--prefix", modules.dir, "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
-		cmd.Env = append(os.Environ(), "NPM_CONFIG_UPDATE_NOTIFIER=false")
-		modules.out, modules.err = cmd.CombinedOutput()
+		modules.err = tool.InstallPackages(modules.dir)
 	})
 	if modules.err != nil {
-		t.Logf("%s", modules.out)
-		notRun(t, "the packages of testdata/npm could not be installed: "+modules.err.Error())
+		tool.NotRun(t, modules.err.Error())
 	}
 }
 

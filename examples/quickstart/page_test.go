@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/opkit/opkit/examples/internal/tool"
 )
 
 // testdata/page holds the requests of the reference documentation as it prints
@@ -35,7 +37,7 @@ func snippet(t *testing.T, name string, p *process, token string) string {
 }
 
 func TestPageWithCurl(t *testing.T) {
-	curl, bash := need(t, "curl"), need(t, "bash")
+	curl, bash := tool.Need(t, "curl"), tool.Need(t, "bash")
 	_ = curl
 	replay(t, func(t *testing.T, p *process, name, token string) string {
 		return output(t, t.Context(), t.TempDir(), []string{"CURL_CA_BUNDLE=" + p.CAFile}, bash, "-ec", snippet(t, name+".curl", p, token))
@@ -43,7 +45,7 @@ func TestPageWithCurl(t *testing.T) {
 }
 
 func TestPageWithGo(t *testing.T) {
-	golang := need(t, "go")
+	golang := tool.Need(t, "go")
 	replay(t, func(t *testing.T, p *process, name, token string) string {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "main.go"), snippet(t, name+".go.txt", p, token))
@@ -52,14 +54,14 @@ func TestPageWithGo(t *testing.T) {
 }
 
 func TestPageWithPython(t *testing.T) {
-	python := need(t, "python3")
+	python := tool.Need(t, "python3")
 	replay(t, func(t *testing.T, p *process, name, token string) string {
 		return output(t, t.Context(), t.TempDir(), []string{"SSL_CERT_FILE=" + p.CAFile}, python, "-c", snippet(t, name+".py", p, token))
 	})
 }
 
 func TestPageWithNode(t *testing.T) {
-	node := need(t, "node")
+	node := tool.Need(t, "node")
 	modules := nodeModules(t)
 	replay(t, func(t *testing.T, p *process, name, token string) string {
 		env := []string{"NODE_EXTRA_CA_CERTS=" + p.CAFile, "NODE_PATH=" + modules, "NODE_NO_WARNINGS=1"}

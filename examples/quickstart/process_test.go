@@ -152,27 +152,6 @@ func (p *process) walk(t *testing.T, transport http.RoundTripper) *walk {
 	return &walk{made: made{state: p.state}, out: t.Output(), client: &http.Client{Transport: transport}}
 }
 
-// need skips the test if the machine lacks a tool, and names it; where
-// continuous integration runs, that is a failure.
-func need(t *testing.T, names ...string) string {
-	t.Helper()
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	notRun(t, strings.Join(names, " or ")+" is not installed")
-	return ""
-}
-
-func notRun(t *testing.T, reason string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("NOT RUN: %s", reason)
-	}
-	t.Skipf("NOT RUN: %s", reason)
-}
-
 // output runs a tool and returns what it printed.
 func output(t *testing.T, ctx context.Context, dir string, env []string, name string, args ...string) string {
 	t.Helper()

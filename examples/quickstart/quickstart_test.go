@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/opkit/opkit/examples/internal/tool"
 )
 
 // The walkthrough succeeds in every way to run the quickstart.
@@ -50,8 +52,8 @@ func TestWalkthroughFails(t *testing.T) {
 
 // The commands that the quickstart prints work as they are, pasted into a shell.
 func TestPrintedCommands(t *testing.T) {
-	need(t, "curl")
-	bash := need(t, "bash")
+	tool.Need(t, "curl")
+	bash := tool.Need(t, "bash")
 	for name, args := range map[string][]string{
 		"http":                      nil,
 		"https":                     {"-tls"},

@@ -22,19 +22,7 @@ func TestPartnerInAnotherProcess(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	cmd := exec.CommandContext(t.Context(), program, "-tls", "-ready", "-addr", "127.0.0.1:0", "-app-addr", "", "-db", filepath.Join(dir, "data.db"), "-state", file)
-	cmd.Stderr = t.Output()
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	lines := bufio.NewScanner(out)
+	lines := bufio.NewScanner(started(t, cmd))
 	for lines.Scan() && !strings.HasPrefix(lines.Text(), "Ctrl-C") { // it is served by then
 	}
 	var partner struct {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/opkit/opkit"
 	"github.com/opkit/opkit/examples/internal/browser"
+	"github.com/opkit/opkit/examples/internal/tool"
 	"github.com/opkit/opkit/store"
 	"github.com/opkit/opkit/tenant"
 )
@@ -261,22 +262,16 @@ func TestOIDCProvider(t *testing.T) {
 func (s *site) node() string {
 	t := s.t
 	t.Helper()
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			notRun(t, tool+" is missing")
-		}
-	}
+	tool.Need(t, "node")
+	tool.Need(t, "npm")
 	dir := t.TempDir()
 	for _, from := range []string{"testdata", "testdata/npm"} {
 		if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	install := exec.Command("npm", "ci", "--prefix", dir, "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
-	install.Env = append(os.Environ(), "NPM_CONFIG_UPDATE_NOTIFIER=false")
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Logf("%s", out)
-		notRun(t, "the packages of testdata/npm could not be installed: "+err.Error())
+	if err := tool.InstallPackages(dir); err != nil {
+		tool.NotRun(t, err.Error())
 	}
 	der, err := x509.MarshalECPrivateKey(s.certificate.PrivateKey.(*ecdsa.PrivateKey))
 	if err != nil {
@@ -295,6 +290,15 @@ func (s *site) node() string {
 	issuer := "https://" + free.Addr().String()
 	free.Close()
 	cmd := exec.CommandContext(t.Context(), "node", filepath.Join(dir, "provider.mjs"), issuer, s.issuer+"/login/callback", filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem"))
+	if line, err := bufio.NewReader(started(t, cmd)).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	return issuer
+}
+
+// started starts a program, which ends with the test, and returns what it prints.
+func started(t *testing.T, cmd *exec.Cmd) io.Reader {
+	t.Helper()
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -307,16 +311,5 @@ func (s *site) node() string {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("%q, %v", line, err)
-	}
-	return issuer
-}
-
-func notRun(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal("not run: " + why)
-	}
-	t.Skip("not run: " + why)
+	return out
 }

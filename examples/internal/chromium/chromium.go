@@ -3,18 +3,19 @@ package chromium
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/opkit/opkit/examples/internal/tool"
 )
 
 // Start starts a browser with a profile of its own and a window of that size,
 // which ends with the test. It keeps cookies from pages that another site embeds, as
-// browsers do by now. A test on a machine without the browser is skipped, with
-// CI=true it fails.
+// browsers do by now. On a machine without the browser the test is not run,
+// see [tool.NotRun].
 func Start(t *testing.T, width, height int) context.Context {
 	t.Helper()
 	return start(t, t.TempDir(), width, height)
@@ -45,7 +46,7 @@ func StartResolving(t *testing.T, width, height int, rules string) context.Conte
 func start(t *testing.T, profile string, width, height int, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(find(t)),
+		chromedp.ExecPath(tool.Need(t, "chromium", "chromium-browser", "google-chrome")),
 		chromedp.UserDataDir(profile),
 		chromedp.WindowSize(width, height),
 		chromedp.NoFirstRun,
@@ -70,21 +71,6 @@ func start(t *testing.T, profile string, width, height int, more ...chromedp.Exe
 		t.Fatal(err)
 	}
 	return ctx
-}
-
-func find(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	const reason = "NOT RUN: chromium or chromium-browser or google-chrome is not installed"
-	if os.Getenv("CI") == "true" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-	return ""
 }
 
 // Tab opens another tab of the browser, with its cookies.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/opkit/opkit/examples/internal/tool"
 )
 
 // Each script asserts what its library makes of a provider whose address is its
@@ -39,22 +41,16 @@ func TestNodeClients(t *testing.T) {
 // install puts the scripts beside the packages that testdata/npm locks.
 func install(t *testing.T) string {
 	t.Helper()
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			notRun(t, tool+" is missing")
-		}
-	}
+	tool.Need(t, "node")
+	tool.Need(t, "npm")
 	dir := t.TempDir()
 	for _, from := range []string{"testdata", "testdata/npm"} {
 		if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("npm", "ci", "--prefix", dir, "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
-	cmd.Env = append(os.Environ(), "NPM_CONFIG_UPDATE_NOTIFIER=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Logf("%s", out)
-		notRun(t, "the packages of testdata/npm could not be installed: "+err.Error())
+	if err := tool.InstallPackages(dir); err != nil {
+		tool.NotRun(t, err.Error())
 	}
 	return dir
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 
@@ -101,12 +100,4 @@ func signIn(ctx context.Context, address, redirectURI string) (string, error) {
 		return "", err
 	}
 	return page.Address.String(), nil
-}
-
-func notRun(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal("not run: " + why)
-	}
-	t.Skip("not run: " + why)
 }
