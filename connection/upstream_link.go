@@ -87,9 +87,10 @@ func (d *Directory) Link(ctx context.Context, t *tenant.Tenant, c *store.Connect
 		return "", err
 	}
 	now, write := d.now(), d.cfg.Stores.UserAdmin.UpdateUser
-	joined, err := d.cfg.Stores.Users.User(ctx, t.ID(), upstreamUserID(c, identity.Subject))
+	id = upstreamUserID(c, identity.Subject)
+	joined, err := d.cfg.Stores.Users.User(ctx, t.ID(), id)
 	if errors.Is(err, store.ErrNotFound) {
-		joined = store.User{TenantID: c.TenantID, ID: upstreamUserID(c, identity.Subject), ConnectionID: c.ID, Version: 1, CreatedAt: now}
+		joined = store.User{TenantID: c.TenantID, ID: id, ConnectionID: c.ID, Version: 1, CreatedAt: now}
 		write, err = d.cfg.Stores.UserAdmin.CreateUser, nil
 	} else if err == nil && (joined.LinkedTo == "" || joined.Blocked) {
 		err = notAllowed("the account at the upstream was used meanwhile")
@@ -110,7 +111,7 @@ func (d *Directory) Link(ctx context.Context, t *tenant.Tenant, c *store.Connect
 	if errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
 		return "", notAllowed("the account at the upstream was used meanwhile")
 	}
-	return joined.ID, err
+	return id, err
 }
 
 // LinkedUser returns the user whom the sign-ins of another one are for. store.ErrNotFound:
